@@ -1,0 +1,1 @@
+//! The Rust SDK: connect, send, receive, resume.

@@ -1,0 +1,1 @@
+//! The stateless node: admit, publish, deliver, acknowledge.

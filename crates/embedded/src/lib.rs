@@ -1,0 +1,1 @@
+//! All engines in one process, durable on one disk.

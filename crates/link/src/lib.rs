@@ -1,0 +1,1 @@
+//! Framed, bounded channels between processes: QUIC, and memory for tests.

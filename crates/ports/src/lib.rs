@@ -1,0 +1,1 @@
+//! The traits every engine implements, and the contract suite it must pass.

@@ -1,0 +1,1 @@
+//! The client-edge conversation as two state machines without clock or socket.

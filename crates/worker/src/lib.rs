@@ -1,0 +1,1 @@
+//! Consumes the logs: drops repeats, decides, stores, pushes, commits.
