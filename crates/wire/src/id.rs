@@ -256,7 +256,8 @@ impl MessageId {
     pub fn parse(bytes: &[u8], field: &'static str) -> Result<Self, DecodeError> {
         let bytes: &[u8; Self::LEN] = bytes.try_into().map_err(|_| DecodeError::Length(field))?;
         let number = |at: usize| {
-            let digits = bytes[at..at + 8].try_into().expect("a slice of eight bytes is eight bytes");
+            let digits =
+                bytes[at..at + 8].try_into().expect("a slice of eight bytes is eight bytes");
             u64::from_be_bytes(digits)
         };
         Ok(Self {
@@ -317,7 +318,11 @@ pub(crate) fn users_to_bytes(users: &[UserId]) -> Bytes {
 }
 
 /// The users in `bytes`, at most `limit`.
-pub(crate) fn parse_users(bytes: &[u8], limit: usize, field: &'static str) -> Result<Vec<UserId>, DecodeError> {
+pub(crate) fn parse_users(
+    bytes: &[u8],
+    limit: usize,
+    field: &'static str,
+) -> Result<Vec<UserId>, DecodeError> {
     if bytes.len() > limit * UserId::LEN || !bytes.len().is_multiple_of(UserId::LEN) {
         return Err(DecodeError::Length(field));
     }

@@ -6,7 +6,8 @@ use std::{fs, path::Path};
 #[test]
 fn generated_code_is_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let descriptors = protox::compile(["posthorn.proto"], [root.join("proto")]).expect("the .proto compiles");
+    let descriptors =
+        protox::compile(["posthorn.proto"], [root.join("proto")]).expect("the .proto compiles");
     let out = tempfile::tempdir().expect("a temporary folder");
     prost_build::Config::new()
         .bytes(["."])
