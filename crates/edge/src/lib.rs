@@ -5,9 +5,13 @@
 //! their mailbox in order: pushed by workers over the mesh when it can, read from the mailbox when it
 //! must. It never writes to a mailbox.
 
+mod budget;
 pub mod config;
+mod control;
 pub mod jwks;
 pub mod metrics;
+mod publish;
+mod routes;
 pub mod token;
 
 pub use config::EdgeConfig;
