@@ -1,1 +1,13 @@
 //! The client-edge conversation as two state machines without clock or socket.
+//!
+//! `handle_*` takes an event, `poll_*` yields what has to be done; time and randomness come in as
+//! arguments, and every collection iterates in a fixed order, so that the same events always lead
+//! to the same bytes. Whoever drives a half owns the connection, the clock and the store.
+//!
+//! - [`edge`]: the edge's half: admit, publish, deliver, acknowledge.
+//! - [`close`]: why a connection ends.
+
+pub mod close;
+mod delivery;
+pub mod edge;
+mod publish;
