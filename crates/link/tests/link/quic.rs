@@ -34,6 +34,12 @@ async fn close_reaches_the_peer() {
 }
 
 #[tokio::test]
+async fn finished_streams_arrive() {
+    let ends = Connected::new().await;
+    contract::finished_streams_arrive(&ends.here, &ends.there).await;
+}
+
+#[tokio::test]
 async fn dropped_receiver_stops_the_sender() {
     let ends = Connected::new().await;
     contract::dropped_receiver_stops_the_sender(&ends.here, &ends.there).await;
