@@ -52,6 +52,18 @@ async fn dropped_calls_lose_nothing() {
 }
 
 #[tokio::test]
+async fn last_words_that_arrived_can_be_read_after_the_close() {
+    let ends = Connected::new().await;
+    let mut push = ends.there.open_uni().await.unwrap();
+    write_all(&mut push, b"last words").await.unwrap();
+    let mut pushed = ends.here.accept_uni().await.unwrap();
+    push.finished().await.unwrap();
+    ends.there.close(1, "");
+    assert_eq!(ends.here.closed().await.code, Some(1));
+    assert_eq!(read_exactly(&mut pushed, 10).await, b"last words");
+}
+
+#[tokio::test]
 async fn slow_reader_is_bounded() {
     let ends = Connected::new().await;
     let room = CLIENT_RECEIVE_BYTES_MAX as usize;
