@@ -88,9 +88,9 @@ fn apply(
             if users.iter().any(|user| !members.contains_key(user)) {
                 return Err(Verdict::NoSuchMember);
             }
-            users.iter().for_each(|user| drop(members.remove(user)));
+            members.retain(|user, _| !users.contains(user));
         }
-        GroupChange::Leave => drop(members.remove(&sender)),
+        GroupChange::Leave => members.retain(|user, _| *user != sender),
         GroupChange::SetRole(user, role) => {
             admin?;
             members.get_mut(user).ok_or(Verdict::NoSuchMember)?.role = *role;
