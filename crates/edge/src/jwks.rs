@@ -93,10 +93,8 @@ fn fetch(url: &str, ca_file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
         }
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(roots)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
+    let tls =
+        TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
     let agent = ureq::Agent::config_builder()
         .https_only(!is_local)
         .max_redirects(0)

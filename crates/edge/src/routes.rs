@@ -8,9 +8,10 @@ use std::{
     },
 };
 
+use ports::presence::Route;
 use session::close::CloseCode;
 use tokio::sync::Notify;
-use wire::{DeviceId, Generation, Seq, UserId, delivery_frame::Deliver};
+use wire::{DeviceId, EdgeId, Generation, Seq, UserId, delivery_frame::Deliver};
 
 /// Shards of the table, so that pushes for different devices rarely meet at one lock.
 const SHARDS: usize = 32;
@@ -190,6 +191,12 @@ impl Handle {
         lock(&self.waiting).head = Some(head);
         self.wake.notify_one();
         true
+    }
+
+    /// How the rest of the cluster sees this connection.
+    pub(crate) fn route(&self, edge: EdgeId) -> Route {
+        let Self { user, device, generation, .. } = *self;
+        Route { user, device, edge, generation }
     }
 
     pub(crate) fn acknowledged(&self) -> Seq {
