@@ -1,0 +1,11 @@
+//! The program `posthorn`: configuration, assembly, run, drain, command line.
+
+pub mod catalogue;
+pub mod clock;
+pub mod config;
+pub mod content;
+pub mod development;
+pub mod exit;
+pub mod failure;
+pub mod name;
+pub mod telemetry;
