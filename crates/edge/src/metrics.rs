@@ -1,8 +1,6 @@
 //! Metrics of an edge.
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use session::close::CloseCode;
 use wire::server_frame::{BusyReason, RejectReason};
 

@@ -167,7 +167,10 @@ impl Verifier {
     pub(crate) async fn keep_fresh(&self) {
         loop {
             if let Err(failure) = self.refresh().await {
-                tracing::warn!(failure, "the identity provider's keys were not read; old ones stay");
+                tracing::warn!(
+                    failure,
+                    "the identity provider's keys were not read; old ones stay"
+                );
             }
             tokio::time::sleep(REFRESH_EVERY).await;
         }
