@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod config;
 pub mod content;
+pub mod demo;
 pub mod development;
 pub mod exit;
 pub mod failure;
