@@ -1,7 +1,10 @@
 //! The program `posthorn`: configuration, assembly, run, drain, command line.
 
+pub mod admin;
 pub mod catalogue;
+pub mod cli;
 pub mod clock;
+pub mod command;
 pub mod config;
 pub mod content;
 pub mod demo;
@@ -9,4 +12,5 @@ pub mod development;
 pub mod exit;
 pub mod failure;
 pub mod name;
+pub mod output;
 pub mod telemetry;

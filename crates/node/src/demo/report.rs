@@ -88,7 +88,9 @@ impl Report {
         let mut text = String::new();
         if let Some((title, lines)) = &scene.excerpt {
             let _ = writeln!(text, "{title}");
-            lines.iter().for_each(|line| drop(writeln!(text, "  {line}")));
+            for line in lines {
+                let _ = writeln!(text, "  {line}");
+            }
             text.push('\n');
         }
         let _ = writeln!(
