@@ -262,9 +262,7 @@ impl EdgeSession {
 
     /// What became of a send; ignored when the send waits no more.
     pub fn handle_published(&mut self, _now: Duration, id: SendId, published: Published) {
-        if let Some(answer) = self.publish.handle_published(id, published) {
-            self.control.push_back(answer);
-        }
+        self.control.extend(self.publish.handle_published(id, published));
     }
 
     /// A push for this device.
@@ -358,7 +356,7 @@ impl EdgeSession {
             return Some(effect);
         }
         let State::Open { .. } = self.state else { return None };
-        if let Some(send) = self.publish.poll_send(&mut self.control) {
+        if let Some(send) = self.publish.poll_send() {
             return Some(Effect::Publish(send));
         }
         self.delivery.poll_effect()

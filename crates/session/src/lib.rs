@@ -5,9 +5,16 @@
 //! to the same bytes. Whoever drives a half owns the connection, the clock and the store.
 //!
 //! - [`edge`]: the edge's half: admit, publish, deliver, acknowledge.
+//! - [`client`]: the client's half: outbox, inbox, requests, and what must outlive the process.
 //! - [`close`]: why a connection ends.
 
+pub mod client;
 pub mod close;
 mod delivery;
 pub mod edge;
+mod inbox;
+mod outbox;
 mod publish;
+pub mod repeats;
+mod requests;
+pub mod restored;

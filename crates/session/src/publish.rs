@@ -66,54 +66,64 @@ impl PublishWindow {
         Ok(None)
     }
 
-    /// The next send to append. Checks its predecessor again: one refused since must not be
-    /// overtaken by its followers. Those are answered into `control`.
-    pub(crate) fn poll_send(&mut self, control: &mut VecDeque<ServerFrame>) -> Option<Send> {
-        while let Some(send) = self.waiting.pop_front() {
-            // Answered Retry while it waited here: the client sends it again.
-            if !self.in_flight.contains_key(&send.id) {
-                continue;
-            }
-            if self.may_follow(send.previous) {
-                return Some(send);
-            }
-            self.forget(send.id);
-            control.push_back(busy_previous(send.id));
-        }
-        None
+    /// The next send to append.
+    pub(crate) fn poll_send(&mut self) -> Option<Send> {
+        self.waiting.pop_front()
     }
 
-    /// The answer for the client, unless the send waits no more.
+    /// The answers for the client: to this send unless it waits no more, and to those that may
+    /// not follow it now.
     pub(crate) fn handle_published(
         &mut self,
         id: SendId,
         published: Published,
-    ) -> Option<ServerFrame> {
+    ) -> Vec<ServerFrame> {
         if !self.forget(id) {
-            return None;
+            return Vec::new();
         }
-        Some(match published {
+        let answer = match published {
             Published::Accepted => {
                 self.remember_accepted(id);
-                ServerFrame::Accepted(id)
+                return vec![ServerFrame::Accepted(id)];
             }
             Published::Unknown { after_ms } => ServerFrame::Retry { id, after_ms },
             Published::Busy { reason, after_ms } => ServerFrame::Busy { id, after_ms, reason },
             Published::Reject(reason) => ServerFrame::Reject { id, reason },
-        })
+        };
+        let mut answers = vec![answer];
+        self.refuse_followers(&mut answers);
+        answers
     }
 
     /// Answers Retry to every send that is too old, oldest first.
     pub(crate) fn handle_timeout(&mut self, now: Duration) -> Vec<ServerFrame> {
         let mut answers = Vec::new();
-        while let Some(&(deadline, id)) = self.deadlines.first() {
-            if deadline > now {
-                break;
-            }
+        while let Some(&(deadline, id)) = self.deadlines.first()
+            && deadline <= now
+        {
             self.forget(id);
             answers.push(ServerFrame::Retry { id, after_ms: RETRY_AFTER_MS });
         }
+        if !answers.is_empty() {
+            self.refuse_followers(&mut answers);
+        }
         answers
+    }
+
+    /// A send refused after its followers were admitted must not be overtaken by them: those not
+    /// yet given out are refused too, at once, before the refused one can come again behind them.
+    fn refuse_followers(&mut self, answers: &mut Vec<ServerFrame>) {
+        for send in std::mem::take(&mut self.waiting) {
+            if !self.in_flight.contains_key(&send.id) {
+                continue;
+            }
+            if self.may_follow(send.previous) {
+                self.waiting.push_back(send);
+            } else {
+                self.forget(send.id);
+                answers.push(busy_previous(send.id));
+            }
+        }
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {

@@ -67,7 +67,8 @@ pub struct Heartbeat {
     pub topic: Topic,
     /// The partition.
     pub partition: Partition,
-    /// Log time of the oldest unfinished record, milliseconds since 1970; none when all are finished.
+    /// Log time of the oldest unfinished record, milliseconds since 1970; none when all are
+    /// finished.
     pub oldest_ms: Option<u64>,
 }
 
@@ -115,7 +116,8 @@ impl MailRecord {
     /// The record in `bytes`.
     ///
     /// # Errors
-    /// [`DecodeError::NewerRecord`]: stop, a newer program reads it. Any other: no version reads it.
+    /// [`DecodeError::NewerRecord`]: stop, a newer program reads it. Any other: no version reads
+    /// it.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let record: proto::MailRecord = decode(bytes)?;
         let source = record.source.map(|source| {

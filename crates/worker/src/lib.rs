@@ -1,1 +1,27 @@
 //! Consumes the logs: drops repeats, decides, stores, pushes, commits.
+//!
+//! A [`Worker`] runs one lane per partition of its [`Roles`]. A lane reads a batch, processes it in
+//! order and commits it; it never commits past a failure, and what fails for now it does again.
+//!
+//! - `mail`: records to rows of mailboxes, changes of devices to decisions, rows to pushes.
+//! - `group`: messages and changes of groups to decisions and derived records on the mail log.
+//! - `push`: rows to connected devices, as hints that may be lost.
+//!
+//! A worker never holds a client connection, and nothing it keeps in memory is needed after it ends.
+
+mod config;
+mod group;
+mod heartbeat;
+mod lane;
+mod mail;
+mod metrics;
+mod progress;
+mod push;
+mod recent;
+mod repeats;
+mod retry;
+mod worker;
+
+pub use config::{Roles, WorkerConfig};
+pub use metrics::WorkerMetrics;
+pub use worker::{Parts, Readiness, RunError, WallClock, Worker, WorkerHandle};

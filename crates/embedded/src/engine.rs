@@ -1,0 +1,273 @@
+//! An engine: opening, running, ending.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex},
+    thread::JoinHandle,
+};
+
+use ports::{Engines, Log, StoreError};
+
+use crate::{
+    config::{EngineConfig, WallClock, millis},
+    entities::EntitiesEngine,
+    log::LogEngine,
+    mailbox::MailboxEngine,
+    presence::PresenceEngine,
+    store::Store,
+};
+
+/// Written into a new directory; what is fixed when it is made.
+const DESCRIPTION: &str = "posthorn.txt";
+
+/// All engines on one directory.
+///
+/// [`Engine::close`] ends them cleanly. Dropping does what a crash does: what was accepted stays,
+/// positions go on from a fresh block. Either way the directory is free for the next one when all
+/// clones of what [`Engine::engines`] gave out are gone.
+pub struct Engine {
+    parts: Arc<Parts>,
+    keeper: Option<JoinHandle<()>>,
+    keeper_stop: Arc<(Mutex<bool>, Condvar)>,
+    /// Locked as long as the engine lives.
+    _lock: File,
+}
+
+struct Parts {
+    config: EngineConfig,
+    clock: WallClock,
+    store: Arc<Store>,
+    log: Arc<LogEngine>,
+    entities: Arc<EntitiesEngine>,
+    presence: Arc<PresenceEngine>,
+}
+
+/// How full an engine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of the log on the disk.
+    pub log_bytes: u64,
+    /// Bytes of the store on the disk.
+    pub store_bytes: u64,
+    /// Bytes of records that no reader has finished, roughly.
+    pub backlog_bytes: u64,
+}
+
+/// Why a directory cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process, or another engine in this one, has it open.
+    #[error("{0} is in use by another process")]
+    InUse(PathBuf),
+    /// It was made with other partitions or another epoch, which cannot change.
+    #[error("{directory} was made with {found}, not with {wanted}")]
+    Mismatch {
+        /// The directory.
+        directory: PathBuf,
+        /// What it was made with.
+        found: String,
+        /// What the configuration says.
+        wanted: String,
+    },
+    /// It cannot be read or written.
+    #[error("{0} cannot be read or written: {1}")]
+    Io(PathBuf, #[source] std::io::Error),
+    /// What is in it is damaged.
+    #[error("the database in {0} cannot be opened: {1}")]
+    Damaged(PathBuf, String),
+}
+
+impl Engine {
+    /// Opens the directory, makes it when absent, and recovers from whatever happened to it.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing was changed.
+    pub fn open(config: EngineConfig, wall_clock: WallClock) -> Result<Self, OpenError> {
+        let lock = lock(&config)?;
+        describe(&config)?;
+        let damaged =
+            |error: fjall::Error| OpenError::Damaged(config.directory.clone(), error.to_string());
+        let store = Arc::new(Store::open(&config).map_err(damaged)?);
+        let log = LogEngine::open(&config, wall_clock, Arc::clone(&store)).map_err(damaged)?;
+        let parts = Arc::new(Parts {
+            clock: wall_clock,
+            entities: Arc::new(EntitiesEngine::new(Arc::clone(&store))),
+            presence: Arc::new(PresenceEngine::new(config.faults.clone())),
+            store,
+            log,
+            config,
+        });
+        parts.measure_space();
+        let keeper_stop = Arc::default();
+        let keeper = spawn_keeper(&parts, &keeper_stop)
+            .map_err(|error| OpenError::Io(parts.config.directory.clone(), error))?;
+        Ok(Self { parts, keeper: Some(keeper), keeper_stop, _lock: lock })
+    }
+
+    /// The engines, as roles take them.
+    #[must_use]
+    pub fn engines(&self) -> Engines {
+        let parts = &self.parts;
+        Engines {
+            log: Arc::clone(&parts.log) as Arc<dyn Log>,
+            mailbox: Arc::new(MailboxEngine::new(Arc::clone(&parts.store), parts.clock)),
+            entities: Arc::clone(&parts.entities) as _,
+            presence: Arc::clone(&parts.presence) as _,
+        }
+    }
+
+    /// Drops what is older than it must be kept, and measures the disk. Blocks; runs by itself every
+    /// [`EngineConfig::maintain_every`].
+    ///
+    /// # Errors
+    /// [`StoreError`]: the next run does what is left.
+    pub fn maintain(&self, now_ms: u64) -> Result<(), StoreError> {
+        self.parts.maintain(now_ms)
+    }
+
+    /// Syncs the store. Blocks; runs by itself every [`EngineConfig::sync_every`].
+    pub fn sync(&self) {
+        self.parts.log.shared().sync_store();
+    }
+
+    /// How full it is.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let shared = self.parts.log.shared();
+        Stats {
+            log_bytes: shared.disk_bytes(),
+            store_bytes: self.parts.store.disk_bytes(),
+            backlog_bytes: shared.backlog_bytes(),
+        }
+    }
+
+    /// Ends cleanly: refuses appends, commits what is queued, syncs everything. Blocks.
+    ///
+    /// # Errors
+    /// What failed; the next opening recovers as after a crash.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.stop_keeper();
+        let log = &self.parts.log;
+        if !log.stop() {
+            return Err(StoreError::Stop("the log's thread panicked".into()));
+        }
+        // The first sync writes the last checkpoints, the second puts them on the disk.
+        log.shared().sync_store();
+        log.shared().sync_store();
+        log.mark_clean().map_err(crate::store::stop)
+    }
+
+    fn stop_keeper(&mut self) {
+        let (stopped, wake) = &*self.keeper_stop;
+        *stopped.lock().expect("no holder of this lock panics") = true;
+        wake.notify_all();
+        if let Some(keeper) = self.keeper.take() {
+            // It ends by itself; when it panicked, that was said where it happened.
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stop_keeper();
+    }
+}
+
+impl Parts {
+    fn maintain(&self, now_ms: u64) -> Result<(), StoreError> {
+        let shared = self.log.shared();
+        shared.trim(now_ms).map_err(crate::store::stop)?;
+        let before_ms = now_ms.saturating_sub(millis(self.config.retention));
+        self.store.windows.drop_before(before_ms).map_err(crate::store::stop)?;
+        self.entities.prune(before_ms)?;
+        self.presence.forget();
+        self.measure_space();
+        Ok(())
+    }
+
+    /// Learns how much room there is; without an answer the room stays as it is.
+    fn measure_space(&self) {
+        let shared = self.log.shared();
+        match (self.config.free_space)(&self.config.directory) {
+            Ok(free_bytes) => shared.space.measured(free_bytes, shared.backlog_bytes()),
+            Err(error) => tracing::warn!(%error, "free disk space is not known"),
+        }
+    }
+}
+
+/// Aborts the process: what a failed write or sync left on the disk is not known, so nothing may be
+/// built on it.
+pub(crate) fn abort(reason: &str) {
+    tracing::error!(reason, "the disk failed, ending the process");
+    eprintln!("posthorn: {reason}; ending, so that nothing is built on what may not be there");
+    std::process::abort();
+}
+
+/// Takes the lock file, which the operating system lets go when the process ends, however it ends.
+fn lock(config: &EngineConfig) -> Result<File, OpenError> {
+    let io = |error| OpenError::Io(config.directory.clone(), error);
+    std::fs::create_dir_all(&config.directory).map_err(io)?;
+    let file = File::create(config.directory.join("lock")).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(config.directory.clone())),
+        Err(std::fs::TryLockError::Error(error)) => Err(io(error)),
+    }
+}
+
+/// Notes what is fixed, or compares it.
+fn describe(config: &EngineConfig) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io(config.directory.clone(), error);
+    let wanted = format!(
+        "format 1, epoch {}, {} mail partitions, {} group partitions",
+        config.epoch, config.mail_partitions, config.group_partitions
+    );
+    let path = config.directory.join(DESCRIPTION);
+    let found = match std::fs::read_to_string(&path) {
+        Ok(found) => found.trim_end().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let draft = config.directory.join("posthorn.txt.new");
+            std::fs::write(&draft, format!("{wanted}\n")).map_err(io)?;
+            File::open(&draft).and_then(|file| file.sync_all()).map_err(io)?;
+            std::fs::rename(&draft, &path).map_err(io)?;
+            File::open(&config.directory).and_then(|file| file.sync_all()).map_err(io)?;
+            return Ok(());
+        }
+        Err(error) => return Err(io(error)),
+    };
+    if found == wanted {
+        return Ok(());
+    }
+    Err(OpenError::Mismatch { directory: config.directory.clone(), found, wanted })
+}
+
+/// The thread that syncs and maintains.
+fn spawn_keeper(
+    parts: &Arc<Parts>,
+    stop: &Arc<(Mutex<bool>, Condvar)>,
+) -> std::io::Result<JoinHandle<()>> {
+    let (parts, stop) = (Arc::clone(parts), Arc::clone(stop));
+    std::thread::Builder::new().name("posthorn-store".into()).spawn(move || {
+        let (stopped, wake) = &*stop;
+        let sync_every = parts.config.sync_every;
+        let mut until_maintain = parts.config.maintain_every;
+        let mut guard = stopped.lock().expect("no holder of this lock panics");
+        while !*guard {
+            let waited = wake.wait_timeout(guard, sync_every);
+            drop(waited.expect("no holder of this lock panics"));
+            parts.log.shared().sync_store();
+            if let Some(left) = until_maintain {
+                until_maintain = left.checked_sub(sync_every);
+                if until_maintain.is_none_or(|left| left.is_zero()) {
+                    until_maintain = parts.config.maintain_every;
+                    if let Err(error) = parts.maintain((parts.clock)()) {
+                        tracing::warn!(%error, "maintenance is left to the next run");
+                    }
+                }
+            }
+            guard = stopped.lock().expect("no holder of this lock panics");
+        }
+    })
+}

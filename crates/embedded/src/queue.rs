@@ -1,0 +1,182 @@
+//! What waits for the committer.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard},
+};
+
+use bytes::Bytes;
+use ports::log::{AppendError, DeadLetter, Refused};
+use tokio::sync::oneshot;
+use wire::Seq;
+
+use crate::{config::EngineConfig, lane::Untold};
+
+/// Records and bytes of one commit at most, so that latency and the offsets a torn commit may have
+/// used are bounded.
+const BATCH_RECORDS_MAX: usize = 16_384;
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Below this many offsets above the durable end, everything may have been used by a torn commit.
+pub(crate) const OFFSETS_AT_RISK: u64 = 1 << 16;
+
+const _: () = assert!((BATCH_RECORDS_MAX as u64) < OFFSETS_AT_RISK);
+
+/// What an append resolves to; a failure keeps its partitions failing until it is told.
+pub(crate) type Outcome = Result<Vec<Seq>, (AppendError, Untold)>;
+
+/// Something for the committer to do, in order.
+pub(crate) enum Work {
+    /// Records for lanes.
+    Append(Append),
+    /// A dead letter.
+    DeadLetter(DeadLetter, oneshot::Sender<Result<(), AppendError>>),
+    /// Answered when everything before it is durable.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// Records for lanes, by index of the lane.
+pub(crate) struct Append {
+    pub(crate) records: Vec<(usize, Bytes)>,
+    pub(crate) bytes: usize,
+    pub(crate) reply: oneshot::Sender<Outcome>,
+    pub(crate) fate: Fate,
+}
+
+/// What is known before about an append. Anything but `Succeeds` comes from a test's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It succeeds.
+    Succeeds,
+    /// It takes effect and fails.
+    FailsAfterEffect,
+    /// It follows one that failed and fails without effect.
+    Follows,
+}
+
+/// The queue. Bounded by bytes and records; full: the append is refused.
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    filled: Condvar,
+    bytes_max: usize,
+    records_max: usize,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    work: VecDeque<Work>,
+    bytes: usize,
+    records: usize,
+    closing: bool,
+}
+
+impl Queue {
+    pub(crate) fn new(config: &EngineConfig) -> Self {
+        Self {
+            state: Mutex::default(),
+            filled: Condvar::new(),
+            bytes_max: config.queue_bytes_max,
+            records_max: config.queue_records_max,
+        }
+    }
+
+    /// The queue itself, to add several things in one go.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// Whether an append fits.
+    ///
+    /// # Errors
+    /// It does not, and nothing was taken.
+    pub(crate) fn check(&self, state: &State, records: usize, bytes: usize) -> Result<(), Refused> {
+        if state.closing {
+            return Err(Refused::Closing);
+        }
+        if records > BATCH_RECORDS_MAX {
+            return Err(Refused::Overload);
+        }
+        let full =
+            state.records + records > self.records_max || state.bytes + bytes > self.bytes_max;
+        // A call larger than the whole queue is taken when nothing else waits, or it never would be.
+        if full && state.records > 0 {
+            return Err(Refused::Overload);
+        }
+        Ok(())
+    }
+
+    /// Adds work at the end. Dead letters and barriers are few and come from waiting callers, so
+    /// they are not counted.
+    pub(crate) fn push(&self, mut state: MutexGuard<'_, State>, work: Work) {
+        if let Work::Append(append) = &work {
+            state.records += append.records.len();
+            state.bytes += append.bytes;
+        }
+        let was_empty = state.work.is_empty();
+        state.work.push_back(work);
+        drop(state);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    /// Waits for work and takes a batch of it; none when the queue is closed and empty.
+    pub(crate) fn take(&self, batch: &mut Vec<Work>) -> bool {
+        let mut state = self.lock();
+        while state.work.is_empty() && !state.closing {
+            state = self.filled.wait(state).expect("no holder of this lock panics");
+        }
+        let mut records = 0;
+        let mut bytes = 0;
+        while let Some(work) = state.work.pop_front() {
+            if let Work::Append(append) = &work {
+                let full = records + append.records.len() > BATCH_RECORDS_MAX
+                    || bytes + append.bytes > BATCH_BYTES_MAX;
+                if full && records > 0 {
+                    state.work.push_front(work);
+                    break;
+                }
+                records += append.records.len();
+                bytes += append.bytes;
+            }
+            batch.push(work);
+        }
+        state.records -= records;
+        state.bytes -= bytes;
+        !batch.is_empty()
+    }
+
+    /// Lets everything that waits for one of these lanes fail: something before it did.
+    pub(crate) fn fail_waiting(&self, lanes: &[usize]) {
+        for work in &mut self.lock().work {
+            if let Work::Append(append) = work
+                && append.records.iter().any(|(lane, _)| lanes.contains(lane))
+            {
+                append.fate = Fate::Follows;
+            }
+        }
+    }
+
+    /// Refuses everything from now on; the committer ends when the queue is empty.
+    pub(crate) fn close(&self) {
+        self.lock().closing = true;
+        self.filled.notify_all();
+    }
+
+    /// As [`Queue::close`], and forgets what waits: its callers learn that the outcome is unknown.
+    pub(crate) fn abandon(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.bytes = 0;
+        state.records = 0;
+        let work = std::mem::take(&mut state.work);
+        drop(state);
+        drop(work);
+        self.filled.notify_all();
+    }
+
+    /// Whether nothing more is taken.
+    pub(crate) fn is_closed(&self, state: &State) -> bool {
+        state.closing
+    }
+}

@@ -1,0 +1,228 @@
+//! The database of the projection: what is in it, how it is written, and when it is synced.
+
+use std::{
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode,
+};
+use ports::StoreError;
+
+use crate::{
+    config::EngineConfig, faults::Faults, lane::Layout, segment::corrupt, window::Windows,
+};
+
+/// Written bytes after which memtables are flushed.
+const FLUSH_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Written bytes that wait for a flush at most; beyond it writers are told to come back.
+const UNFLUSHED_BYTES_MAX: u64 = 8 * FLUSH_BYTES;
+
+/// No memtable reaches this: [`Store::sync`] alone flushes them, right after a sync. `fjall` by
+/// itself may flush a memtable whose journal is not synced, and a power cut could then leave the
+/// head of a mailbox without the rows below it.
+const MEMTABLE_BYTES: u64 = 4 * UNFLUSHED_BYTES_MAX;
+
+/// The projection.
+///
+/// Every write goes through [`Store::write`], one at a time, and is at once with the operating
+/// system: it survives the process. [`Store::sync`] makes it survive a power cut.
+pub(crate) struct Store {
+    db: Database,
+    directory: PathBuf,
+    /// Keyspaces of rows, by time.
+    pub(crate) windows: Windows,
+    pub(crate) heads: Keyspace,
+    pub(crate) cursors: Keyspace,
+    pub(crate) marks: Keyspace,
+    pub(crate) entities: Keyspace,
+    checkpoints: Keyspace,
+    writing: Mutex<()>,
+    /// Checkpoints written last, durable after the next sync.
+    noted: Mutex<Vec<u64>>,
+    dirty: AtomicBool,
+    unflushed_bytes: AtomicU64,
+    faults: Faults,
+}
+
+impl Store {
+    pub(crate) fn open(config: &EngineConfig) -> fjall::Result<Self> {
+        let directory = config.directory.join("store");
+        let db = Database::builder(&directory)
+            .cache_size(64 * 1024 * 1024)
+            .worker_threads(1)
+            .max_journaling_size(1024 * 1024 * 1024)
+            .open()?;
+        let keyspace = |name: &str| db.keyspace(name, options);
+        let checkpoints = keyspace("checkpoints")?;
+        let layout = Layout { mail: config.mail_partitions, group: config.group_partitions };
+        let noted = (0..layout.lanes())
+            .map(|lane| checkpoint(&checkpoints, layout.name(lane)))
+            .collect::<fjall::Result<_>>()?;
+        Ok(Self {
+            windows: Windows::open(&db, config.window)?,
+            heads: keyspace("heads")?,
+            cursors: keyspace("cursors")?,
+            marks: keyspace("marks")?,
+            entities: keyspace("entities")?,
+            checkpoints,
+            writing: Mutex::default(),
+            noted: Mutex::new(noted),
+            dirty: AtomicBool::new(false),
+            unflushed_bytes: AtomicU64::new(0),
+            faults: config.faults.clone(),
+            directory,
+            db,
+        })
+    }
+
+    /// Fills a batch and writes it, all or nothing. What `fill` reads is not changed meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Retry`] when too much waits to be flushed, and after effect when a test wants
+    /// that; [`StoreError::Stop`] when the disk failed.
+    pub(crate) fn write<T>(
+        &self,
+        fill: impl FnOnce(&mut WriteBatch) -> fjall::Result<T>,
+    ) -> Result<T, StoreError> {
+        let filled = self.write_unfailed(fill)?;
+        if self.faults.takes_store() {
+            return Err(StoreError::Retry("a test wants this".into()));
+        }
+        Ok(filled)
+    }
+
+    fn write_unfailed<T>(
+        &self,
+        fill: impl FnOnce(&mut WriteBatch) -> fjall::Result<T>,
+    ) -> Result<T, StoreError> {
+        if self.unflushed_bytes.load(SeqCst) > UNFLUSHED_BYTES_MAX {
+            return Err(StoreError::Retry("the disk is behind".into()));
+        }
+        let _alone = self.writing.lock().expect("no holder of this lock panics");
+        let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+        let filled = fill(&mut batch).map_err(stop)?;
+        if !batch.is_empty() {
+            batch.commit().map_err(stop)?;
+            self.touch();
+        }
+        Ok(filled)
+    }
+
+    /// Counts bytes that a batch adds, so that memtables are flushed in time.
+    pub(crate) fn count(&self, bytes: usize) {
+        self.unflushed_bytes.fetch_add(bytes as u64, SeqCst);
+    }
+
+    /// Something changed that the next sync takes along.
+    pub(crate) fn touch(&self) {
+        self.dirty.store(true, SeqCst);
+    }
+
+    /// Whether so much was written that it should be synced and flushed now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.unflushed_bytes.load(SeqCst) > FLUSH_BYTES
+    }
+
+    /// The offset after the last finished record of a lane, as noted.
+    pub(crate) fn checkpoint(&self, name: [u8; 3]) -> fjall::Result<u64> {
+        checkpoint(&self.checkpoints, name)
+    }
+
+    /// Puts everything written so far on the disk, and then notes `finished`, by lane, which the
+    /// caller read before. Returns the notes that are on the disk now: those of the previous call.
+    /// None when there was nothing to do.
+    ///
+    /// A note is written only after the sync of everything before it. So it is never ahead of the
+    /// rows, whatever the database flushes in which order.
+    pub(crate) fn sync(&self, finished: &[u64], layout: Layout) -> fjall::Result<Option<Vec<u64>>> {
+        let mut noted = self.noted.lock().expect("no holder of this lock panics");
+        if !self.dirty.swap(false, SeqCst) {
+            return Ok(None);
+        }
+        self.persist()?;
+        let synced = std::mem::replace(&mut *noted, finished.to_vec());
+        if *noted != synced {
+            let _alone = self.writing.lock().expect("no holder of this lock panics");
+            let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
+            for (lane, finished) in finished.iter().enumerate() {
+                if synced[lane] != *finished {
+                    batch.insert(&self.checkpoints, layout.name(lane), finished.to_be_bytes());
+                }
+            }
+            batch.commit()?;
+            self.touch();
+        }
+        if self.is_full() && self.db.outstanding_flushes() == 0 {
+            self.flush()?;
+        }
+        Ok(Some(synced))
+    }
+
+    /// Puts everything written so far on the disk.
+    pub(crate) fn persist(&self) -> fjall::Result<()> {
+        self.sync_ahead()?;
+        self.db.persist(PersistMode::SyncData)
+    }
+
+    /// Syncs the journals through descriptors of our own. The database holds its journal's lock
+    /// during its own sync, which then finds little left to do, so that writers hardly wait.
+    fn sync_ahead(&self) -> fjall::Result<()> {
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "jnl") {
+                match File::open(&path) {
+                    Ok(journal) => journal.sync_data()?,
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Syncs and starts flushing every memtable, with no write between.
+    fn flush(&self) -> fjall::Result<()> {
+        let _alone = self.writing.lock().expect("no holder of this lock panics");
+        self.db.persist(PersistMode::SyncData)?;
+        let mut keyspaces = self.windows.all();
+        let fixed = [&self.heads, &self.cursors, &self.marks, &self.entities, &self.checkpoints];
+        keyspaces.extend(fixed.into_iter().cloned());
+        for keyspace in keyspaces {
+            keyspace.rotate_memtable()?;
+        }
+        self.unflushed_bytes.store(0, SeqCst);
+        Ok(())
+    }
+
+    /// Bytes on the disk.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.db.disk_space().unwrap_or(0)
+    }
+}
+
+/// Options of every keyspace of the store.
+pub(crate) fn options() -> KeyspaceCreateOptions {
+    KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
+}
+
+fn checkpoint(checkpoints: &Keyspace, name: [u8; 3]) -> fjall::Result<u64> {
+    checkpoints.get(name)?.map_or(Ok(0), |value| number(&value, 0))
+}
+
+/// The big-endian number at a place of a value.
+pub(crate) fn number(value: &[u8], at: usize) -> fjall::Result<u64> {
+    let digits = value.get(at..at + 8).and_then(|digits| digits.try_into().ok());
+    digits.map(u64::from_be_bytes).ok_or_else(corrupt)
+}
+
+/// The disk failed: nothing that is asked again will go better.
+pub(crate) fn stop(error: fjall::Error) -> StoreError {
+    StoreError::Stop(error.to_string())
+}

@@ -1,0 +1,94 @@
+//! What a worker says on the control log: that it lives, and how far it is.
+
+use std::{sync::Arc, time::Duration};
+
+use ports::{Log, log::Refused};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use wire::{
+    Partition, Topic,
+    record::{ControlRecord, EpochMap, Heartbeat},
+};
+
+use crate::{
+    metrics::WorkerMetrics,
+    progress::{Progress, State},
+    retry::{End, Retry},
+    worker::WallClock,
+};
+
+/// A heartbeat that is not written after this is given up: a later one says more.
+const WRITE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Appends records to the control log and waits until they are durable.
+pub(crate) async fn append_control(log: &dyn Log, records: &[ControlRecord]) -> Result<(), String> {
+    let records = records.iter().map(|record| (Partition::new(0), record.encode())).collect();
+    let append =
+        log.try_append(Topic::Control, records).map_err(|refused: Refused| refused.to_string())?;
+    append.await.map(drop).map_err(|error| error.to_string())
+}
+
+/// Says how far the lanes are.
+pub(crate) struct Heart {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) lanes: Vec<Arc<Progress>>,
+    pub(crate) every: Duration,
+    pub(crate) wall_clock: WallClock,
+    pub(crate) retry: Retry,
+    pub(crate) metrics: WorkerMetrics,
+}
+
+impl Heart {
+    /// Runs until the worker stops: the epoch map once, then a heartbeat of each partition each time.
+    pub(crate) async fn run(self) {
+        let map = [ControlRecord::EpochMap(EpochMap {
+            epoch: self.log.epoch(),
+            mail_partitions: self.log.partition_count(Topic::Mail),
+            group_partitions: self.log.partition_count(Topic::Group),
+        })];
+        let log = self.log.as_ref();
+        let told = self.retry.until_appended(|| append_control(log, &map)).await;
+        let stop = self.retry.stop.clone();
+        let beat = async {
+            let mut ticks = interval(self.every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                self.beat().await;
+            }
+        };
+        if let Ok(()) | Err(End::Reopen(_) | End::Alarm(..)) = told {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => {}
+                () = beat => {}
+            }
+        }
+    }
+
+    async fn beat(&self) {
+        let now_ms = (self.wall_clock)();
+        // A lane that has not opened its partition knows nothing about it.
+        let known = self.lanes.iter().filter(|lane| lane.state() != State::Starting);
+        let records: Vec<ControlRecord> = known
+            .map(|lane| {
+                ControlRecord::Heartbeat(Heartbeat {
+                    now_ms,
+                    topic: lane.topic,
+                    partition: lane.partition,
+                    oldest_ms: lane.oldest_ms(),
+                })
+            })
+            .collect();
+        if records.is_empty() {
+            return;
+        }
+        let append = append_control(self.log.as_ref(), &records);
+        let failed = match timeout(WRITE_WITHIN, append).await {
+            Ok(Ok(())) => return,
+            Ok(Err(reason)) => reason,
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.metrics.heartbeats_failed.inc();
+        tracing::warn!(reason = failed, "a heartbeat was not written");
+    }
+}

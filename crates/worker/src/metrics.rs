@@ -1,0 +1,146 @@
+//! What a worker counts.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+/// The metrics of a worker. Cloning is cheap and counts together.
+#[derive(Clone)]
+pub struct WorkerMetrics {
+    /// Records finished, by log.
+    records: IntCounterVec,
+    /// Things someone must act on, by what they are.
+    alarms: IntCounterVec,
+    /// Sends dropped because they were there already, by how that was known.
+    repeats: IntCounterVec,
+    /// Pushes, by what became of them.
+    pushes: IntCounterVec,
+    /// Rows stored.
+    pub(crate) rows: IntCounter,
+    /// Rows not stored because their time to live had passed.
+    pub(crate) expired: IntCounter,
+    /// Records appended to the mail log by the group lanes.
+    pub(crate) derived: IntCounter,
+    /// Attempts at a store that failed and were made again.
+    pub(crate) store_retries: IntCounter,
+    /// Attempts at an append that failed and were made again.
+    pub(crate) append_retries: IntCounter,
+    /// Partitions opened.
+    pub(crate) opened: IntCounter,
+    /// Heartbeats that could not be written.
+    pub(crate) heartbeats_failed: IntCounter,
+    /// Links to edges that are up.
+    pub(crate) links: IntGauge,
+}
+
+/// What someone must act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Alarm {
+    /// A record nobody can read was put aside.
+    DeadLetter,
+    /// A record of a newer program: the lane stands.
+    NewerRecord,
+    /// The log refuses to be read on: the lane stands.
+    Log,
+    /// The store refuses: the lane stands.
+    Store,
+    /// What the store holds is not what was written: the lane stands.
+    Snapshot,
+}
+
+/// How a repeat was known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// In the window of recent messages.
+    Window,
+    /// A derived record whose source is not above the mark.
+    Source,
+    /// A change that was decided before.
+    Decided,
+}
+
+/// What became of a push.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// Written to the link of its edge.
+    Sent,
+    /// Dropped at a full queue.
+    Overflow,
+    /// Dropped because presence did not answer.
+    Presence,
+    /// Dropped because the link to its edge was broken.
+    Link,
+}
+
+impl WorkerMetrics {
+    /// The metrics, registered.
+    ///
+    /// # Errors
+    /// When the registry has metrics of these names.
+    pub fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(format!("posthorn_worker_{name}"), help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let family = |name: &str, help: &str, label: &str| {
+            let opts = Opts::new(format!("posthorn_worker_{name}"), help);
+            let family = IntCounterVec::new(opts, &[label])?;
+            registry.register(Box::new(family.clone()))?;
+            Ok::<_, prometheus::Error>(family)
+        };
+        let links = IntGauge::new("posthorn_worker_links", "Links to edges that are up.")?;
+        registry.register(Box::new(links.clone()))?;
+        Ok(Self {
+            records: family("records_total", "Records finished.", "log")?,
+            alarms: family("alarms_total", "Things someone must act on.", "kind")?,
+            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by")?,
+            pushes: family("pushes_total", "Pushes to connected devices.", "outcome")?,
+            rows: counter("rows_total", "Rows stored.")?,
+            expired: counter("expired_total", "Rows not stored as their time had passed.")?,
+            derived: counter("derived_total", "Records derived from the group log.")?,
+            store_retries: counter("store_retries_total", "Failed attempts at a store.")?,
+            append_retries: counter("append_retries_total", "Failed attempts at an append.")?,
+            opened: counter("opened_total", "Partitions opened.")?,
+            heartbeats_failed: counter("heartbeats_failed_total", "Heartbeats not written.")?,
+            links,
+        })
+    }
+
+    pub(crate) fn records(&self, topic: wire::Topic, count: usize) {
+        let log = match topic {
+            wire::Topic::Mail => "mail",
+            wire::Topic::Group => "group",
+            wire::Topic::Control => "control",
+        };
+        self.records.with_label_values(&[log]).inc_by(count as u64);
+    }
+
+    pub(crate) fn alarm(&self, alarm: Alarm) {
+        let kind = match alarm {
+            Alarm::DeadLetter => "dead_letter",
+            Alarm::NewerRecord => "newer_record",
+            Alarm::Log => "log",
+            Alarm::Store => "store",
+            Alarm::Snapshot => "snapshot",
+        };
+        self.alarms.with_label_values(&[kind]).inc();
+    }
+
+    pub(crate) fn repeat(&self, repeat: Repeat) {
+        let known_by = match repeat {
+            Repeat::Window => "window",
+            Repeat::Source => "source",
+            Repeat::Decided => "decided",
+        };
+        self.repeats.with_label_values(&[known_by]).inc();
+    }
+
+    pub(crate) fn pushed(&self, pushed: Pushed, count: usize) {
+        let outcome = match pushed {
+            Pushed::Sent => "sent",
+            Pushed::Overflow => "overflow",
+            Pushed::Presence => "presence",
+            Pushed::Link => "link",
+        };
+        self.pushes.with_label_values(&[outcome]).inc_by(count as u64);
+    }
+}

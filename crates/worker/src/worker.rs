@@ -1,0 +1,192 @@
+//! A worker: its lanes, its heartbeat, its pushes.
+
+use std::sync::Arc;
+
+use link::MeshDialer;
+use ports::Engines;
+use tokio::{task::JoinSet, time::timeout};
+use tokio_util::sync::CancellationToken;
+use wire::{Partition, Topic};
+
+use crate::{
+    config::WorkerConfig,
+    heartbeat::Heart,
+    lane::{self, Context},
+    metrics::WorkerMetrics,
+    progress::{Progress, State},
+    push::{PushQueue, Pusher},
+    retry::Retry,
+};
+
+/// Milliseconds since 1970.
+pub type WallClock = fn() -> u64;
+
+/// What a worker is made of.
+pub struct Parts {
+    /// The engines it reads and writes.
+    pub engines: Engines,
+    /// How it reaches edges.
+    pub dialer: MeshDialer,
+    /// The clock, for what has expired and for heartbeats.
+    pub wall_clock: WallClock,
+    /// What it counts.
+    pub metrics: WorkerMetrics,
+}
+
+/// Consumes every partition of the logs of its roles.
+pub struct Worker {
+    config: Arc<WorkerConfig>,
+    parts: Parts,
+    lanes: Vec<Arc<Progress>>,
+}
+
+/// A look at a worker from outside. Cloning is cheap.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    lanes: Vec<Arc<Progress>>,
+}
+
+/// Whether a worker does its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Readiness {
+    /// All lanes work.
+    pub ready: bool,
+    /// Why not; empty when ready.
+    pub reason: String,
+}
+
+/// Why a worker ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A task panicked, which is a defect of the program. What it had in hand is done again by the
+    /// next worker.
+    #[error("a task of the worker panicked: {0}")]
+    Panicked(String),
+}
+
+impl Worker {
+    /// A worker that does nothing yet.
+    #[must_use]
+    pub fn new(config: WorkerConfig, parts: Parts) -> Self {
+        let partitions = |topic: Topic, wanted: bool| {
+            let count = if wanted { parts.engines.log.partition_count(topic) } else { 0 };
+            (0..count).map(move |partition| Progress::new(topic, Partition::new(partition)))
+        };
+        let mail = partitions(Topic::Mail, config.roles.mail);
+        let lanes = mail.chain(partitions(Topic::Group, config.roles.group)).collect();
+        Self { config: Arc::new(config), parts, lanes }
+    }
+
+    /// A look at it from outside.
+    #[must_use]
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle { lanes: self.lanes.clone() }
+    }
+
+    /// Works until `stop` is cancelled, then lets the lanes finish what they have in hand, for at
+    /// most [`WorkerConfig::drain_within`].
+    ///
+    /// # Errors
+    /// [`RunError`]: end the process and start it again.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends everything at once and loses nothing that was accepted.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
+        // Pushes go on until the lanes have ended.
+        let (stop_lanes, stop_pushes) = (stop.child_token(), CancellationToken::new());
+        let mut pushes = JoinSet::new();
+        let push = self.start_pushes(&mut pushes, &stop_pushes);
+        let mut lanes = self.start_lanes(push, &stop_lanes);
+        let mut result = Ok(());
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            failed = first_panic(&mut lanes) => result = Err(failed),
+            failed = first_panic(&mut pushes) => result = Err(failed),
+        }
+        stop_lanes.cancel();
+        let ended = async { while lanes.join_next().await.is_some() {} };
+        if timeout(self.config.drain_within, ended).await.is_err() {
+            tracing::warn!("lanes did not end in time; what they had in hand is done again later");
+            lanes.shutdown().await;
+        }
+        stop_pushes.cancel();
+        while pushes.join_next().await.is_some() {}
+        result
+    }
+
+    fn start_pushes(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Option<PushQueue> {
+        if !self.config.push_enabled || !self.config.roles.mail {
+            return None;
+        }
+        let (queue, pusher) = Pusher::new(
+            Arc::clone(&self.config),
+            Arc::clone(&self.parts.engines.presence),
+            self.parts.dialer.clone(),
+            self.parts.metrics.clone(),
+        );
+        tasks.spawn(pusher.run(stop.clone()));
+        Some(queue)
+    }
+
+    fn start_lanes(&self, push: Option<PushQueue>, stop: &CancellationToken) -> JoinSet<()> {
+        let Parts { engines, wall_clock, metrics, dialer: _ } = &self.parts;
+        let retry = Retry {
+            min: self.config.retry_min,
+            max: self.config.retry_max,
+            stop: stop.clone(),
+            metrics: metrics.clone(),
+        };
+        let mut tasks = JoinSet::new();
+        for progress in &self.lanes {
+            tasks.spawn(lane::run(Context {
+                topic: progress.topic,
+                partition: progress.partition,
+                config: Arc::clone(&self.config),
+                engines: engines.clone(),
+                metrics: metrics.clone(),
+                wall_clock: *wall_clock,
+                retry: retry.clone(),
+                push: push.clone(),
+                progress: Arc::clone(progress),
+            }));
+        }
+        let heart = Heart {
+            log: Arc::clone(&engines.log),
+            lanes: self.lanes.clone(),
+            every: self.config.heartbeat_every,
+            wall_clock: *wall_clock,
+            retry,
+            metrics: metrics.clone(),
+        };
+        tasks.spawn(heart.run());
+        tasks
+    }
+}
+
+/// Waits for a panic of one of the tasks. That one ends is no reason to end the others.
+async fn first_panic(tasks: &mut JoinSet<()>) -> RunError {
+    loop {
+        match tasks.join_next().await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return RunError::Panicked(error.to_string()),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl WorkerHandle {
+    /// Whether every lane has opened its partition and none stands.
+    #[must_use]
+    pub fn is_ready(&self) -> Readiness {
+        let waiting = self.lanes.iter().find(|lane| lane.state() != State::Running);
+        let reason = waiting.map_or_else(String::new, |lane| {
+            let what = match lane.state() {
+                State::Alarmed => "stands; see the log of errors",
+                State::Starting | State::Running => "is being opened",
+            };
+            format!("partition {} of the {:?} log {what}", lane.partition, lane.topic)
+        });
+        Readiness { ready: waiting.is_none(), reason }
+    }
+}
