@@ -18,9 +18,11 @@ const SHARDS: usize = 32;
 /// Bits of a generation below the milliseconds: connections of one edge in the same millisecond.
 const GENERATION_BITS: u32 = 12;
 
+type Shard = HashMap<(UserId, DeviceId), Arc<Handle>>;
+
 /// The devices connected to this edge.
 pub(crate) struct Routes {
-    shards: Vec<Mutex<HashMap<(UserId, DeviceId), Arc<Handle>>>>,
+    shards: Vec<Mutex<Shard>>,
     len: AtomicUsize,
     last_generation: AtomicU64,
     push_queue_len: usize,
@@ -157,7 +159,7 @@ impl Routes {
         Generation::new(from_clock.max(last + 1))
     }
 
-    fn shard(&self, device: DeviceId) -> MutexGuard<'_, HashMap<(UserId, DeviceId), Arc<Handle>>> {
+    fn shard(&self, device: DeviceId) -> MutexGuard<'_, Shard> {
         lock(&self.shards[usize::from(device.as_bytes()[7]) % SHARDS])
     }
 }
