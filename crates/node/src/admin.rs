@@ -66,7 +66,9 @@ impl Admin {
         let listener = TcpListener::bind(address).await.map_err(|error| {
             Failure::new(Code::CannotListen, format!("the admin listener: {error}"))
                 .at(format!("TCP {address}"))
-                .remedy("set admin.address to a free one (port 0 takes any), or admin.enabled to false")
+                .remedy(
+                    "set admin.address to a free one (port 0 takes any), or admin.enabled to false",
+                )
         })?;
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         Ok(Self { listener: Limited { listener, permits } })
@@ -109,7 +111,8 @@ async fn ready(State(surface): State<Surface>) -> Response {
     if reasons.is_empty() {
         return "ready\n".into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; "))).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; ")))
+        .into_response()
 }
 
 async fn metrics(State(surface): State<Surface>) -> Response {
@@ -226,10 +229,10 @@ mod tests {
         assert_eq!(answer.0, "HTTP/1.1 202 Accepted");
         assert!(surface.drain.is_cancelled());
         let (status, body) = ask(&surface, "GET /readyz").await;
-        assert_eq!((status.as_str(), body.as_str()), (
-            "HTTP/1.1 503 Service Unavailable",
-            "not ready: draining\n"
-        ));
+        assert_eq!(
+            (status.as_str(), body.as_str()),
+            ("HTTP/1.1 503 Service Unavailable", "not ready: draining\n")
+        );
         assert_eq!(ask(&surface, "GET /livez").await.1, "live\n");
     }
 

@@ -27,5 +27,7 @@ fn check(args: &NodeArgs) -> Outcome {
         output::line(&format!("{setting}: {origin}"))?;
     }
     let count = loaded.given.len();
-    output::line(&format!("The configuration is good; {count} settings are given, the rest are defaults."))
+    output::line(&format!(
+        "The configuration is good; {count} settings are given, the rest are defaults."
+    ))
 }
