@@ -18,6 +18,7 @@ use crate::{
     WallClock,
     committer::{Committer, first_offset},
     config::{EngineConfig, millis},
+    journal::{self, Later},
     lane::{Lane, Layout},
     queue::{Append, Fate, OFFSETS_AT_RISK, Queue, Work},
     reader::LogReader,
@@ -61,7 +62,9 @@ impl LogEngine {
         clock: WallClock,
         store: Arc<Store>,
     ) -> fjall::Result<Arc<Self>> {
-        let db = Database::builder(config.directory.join("log"))
+        let directory = config.directory.join("log");
+        journal::cut_torn_end(&directory, Later::Damage)?;
+        let db = Database::builder(directory)
             .cache_size(8 * 1024 * 1024)
             .worker_threads(1)
             .max_journaling_size(256 * 1024 * 1024)
