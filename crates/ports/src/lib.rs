@@ -13,6 +13,7 @@
 pub mod contract;
 pub mod engines;
 pub mod entities;
+pub mod error;
 pub mod log;
 pub mod mailbox;
 pub mod presence;
@@ -21,20 +22,10 @@ use std::{future::Future, pin::Pin};
 
 pub use engines::Engines;
 pub use entities::{Entities, EntityId};
+pub use error::StoreError;
 pub use log::Log;
 pub use mailbox::Mailbox;
 pub use presence::Presence;
 
 /// A boxed future: what lets these traits be used as `dyn`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Why a store did not do what it was asked. Every operation of a store may be repeated.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
-    /// It is not known whether it happened: do the same again.
-    #[error("the store did not answer in time or is overloaded: {0}")]
-    Retry(String),
-    /// It will not happen, however often it is asked: stop and raise an alarm.
-    #[error("the store refuses: {0}")]
-    Stop(String),
-}

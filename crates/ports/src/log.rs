@@ -14,15 +14,16 @@ use crate::BoxFuture;
 /// Readers see nothing that is not durable. *Positions* only ever grow, have gaps, and none is used
 /// twice, crashes included.
 pub trait Log: Send + Sync + 'static {
-    /// Partitions of `topic`, at least 1. The control log has exactly 1. Never changes within an epoch.
+    /// Partitions of `topic`, at least 1. The control log has exactly 1. Never changes within an
+    /// epoch.
     fn partition_count(&self, topic: Topic) -> u16;
 
     /// The generation of the logs, the high bits of every position.
     fn epoch(&self) -> Epoch;
 
-    /// Takes the records for all these partitions, or none of them, without waiting. A partition may
-    /// occur more than once. Once taken the records are appended whether or not the future is polled
-    /// or dropped.
+    /// Takes the records for all these partitions, or none of them, without waiting. A partition
+    /// may occur more than once. Once taken the records are appended whether or not the future is
+    /// polled or dropped.
     ///
     /// The future resolves when all are durable, to their positions in the order given. Dropping it
     /// is allowed; the outcome is then unknown to the caller.
@@ -46,7 +47,8 @@ pub trait Log: Send + Sync + 'static {
         partition: Partition,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>>;
 
-    /// Opens a partition at `from`, to read again what may have been committed. Otherwise as [`Log::open`].
+    /// Opens a partition at `from`, to read again what may have been committed. Otherwise as
+    /// [`Log::open`].
     fn open_at(
         &self,
         topic: Topic,
@@ -78,7 +80,8 @@ pub trait Reader: Send {
     ) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
 
     /// Everything up to and including `position` is finished: a later reader starts after it. Never
-    /// moves back; durable at some later time, and never before the rows that were stored before it.
+    /// moves back; durable at some later time, and never before the rows that were stored before
+    /// it.
     ///
     /// # Errors
     /// [`ReadError::Lost`] or [`ReadError::Retry`].

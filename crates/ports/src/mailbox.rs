@@ -8,10 +8,10 @@ use crate::{BoxFuture, StoreError};
 /// The mailboxes: what connected and returning devices read.
 ///
 /// *Order.* One writer at a time writes one mailbox, strictly in order; a reader that looks at the
-/// head first and then reads up to it sees everything below it. A writer that lost its partition and
-/// writes late writes the rows that are there already. *Idempotence.* A row is written once: the same
-/// position again is the same row. *Time.* A row is gone when its time to live has passed, counted
-/// from its log time; a reader may stop seeing it at once, and the disk forgets it later.
+/// head first and then reads up to it sees everything below it. A writer that lost its partition
+/// and writes late writes the rows that are there already. *Idempotence.* A row is written once:
+/// the same position again is the same row. *Time.* A row is gone when its time to live has passed,
+/// counted from its log time; a reader may stop seeing it at once, and the disk forgets it later.
 pub trait Mailbox: Send + Sync + 'static {
     /// Stores a batch: rows first, then the marks.
     ///
@@ -27,8 +27,8 @@ pub trait Mailbox: Send + Sync + 'static {
     /// the order asked. Never moves back, also when the newest row has expired or was erased.
     fn heads(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Seq>, StoreError>>;
 
-    /// Rows after `after` and up to `up_to`, oldest first. At most `rows_max`, and about `bytes_max`
-    /// bytes but at least one row. A caller takes `up_to` from [`Mailbox::heads`].
+    /// Rows after `after` and up to `up_to`, oldest first. At most `rows_max`, and about
+    /// `bytes_max` bytes but at least one row. A caller takes `up_to` from [`Mailbox::heads`].
     fn read(&self, range: Range) -> BoxFuture<'_, Result<Rows, StoreError>>;
 
     /// As [`Mailbox::read`], newest first: the page ends at the lower end when it is full.

@@ -8,9 +8,9 @@ use crate::{BoxFuture, StoreError};
 
 /// Presence: leases of edges and routes of devices.
 ///
-/// A route is live only while its edge's lease is, so keeping it costs nothing per device. *Offline*
-/// is never remembered: every lookup looks. Everything here may vanish at any time; what is lost is a
-/// push, never a message.
+/// A route is live only while its edge's lease is, so keeping it costs nothing per device.
+/// *Offline* is never remembered: every lookup looks. Everything here may vanish at any time; what
+/// is lost is a push, never a message.
 pub trait Presence: Send + Sync + 'static {
     /// Holds an edge's lease for `ttl` from now. Called every third of it.
     fn renew_lease(&self, lease: Lease, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>>;
@@ -36,7 +36,8 @@ pub trait Presence: Send + Sync + 'static {
 pub struct Lease {
     /// The edge.
     pub edge: EdgeId,
-    /// Its address on the mesh, as [`Lease::address`] of the link in use: `127.0.0.1:7001`, or a name.
+    /// Its address on the mesh, as [`Lease::address`] of the link in use: `127.0.0.1:7001`, or a
+    /// name.
     pub address: String,
 }
 

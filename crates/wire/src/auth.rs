@@ -1,10 +1,12 @@
-//! Who is who: ids made from an identity provider's claims and from keys, and the bytes a device signs.
+//! Who is who: ids made from an identity provider's claims and from keys, and the bytes a device
+//! signs.
 
 use sha2::{Digest, Sha256};
 
 use crate::id::{DeviceId, UserId};
 
-/// Label of the TLS exporter (RFC 8446, section 7.5) both sides take 32 bytes from, with an empty context.
+/// Label of the TLS exporter (RFC 8446, section 7.5) both sides take 32 bytes from, with an empty
+/// context.
 pub const EXPORTER_LABEL: &[u8] = b"EXPORTER-posthorn-device-authentication";
 
 /// Length of the exported keying material, bytes.
@@ -42,8 +44,8 @@ pub struct Signed<'a> {
 impl Signed<'_> {
     /// The bytes that are signed, 125 of them.
     ///
-    /// Layout: context `posthorn/1 device authentication` and a zero byte at 0, version (big-endian)
-    /// at 33, exporter at 37, SHA-256 of the token at 69, device at 101, nonce at 109.
+    /// Layout: context `posthorn/1 device authentication` and a zero byte at 0, version
+    /// (big-endian) at 33, exporter at 37, SHA-256 of the token at 69, device at 101, nonce at 109.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; SIGNED_LEN] {
         let mut bytes = [0; SIGNED_LEN];

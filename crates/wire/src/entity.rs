@@ -62,7 +62,8 @@ pub struct Decision {
     pub id: MessageId,
     /// What was decided.
     pub verdict: Verdict,
-    /// Users who are told that the change happened: the members before and after it. Empty for a refusal.
+    /// Users who are told that the change happened: the members before and after it. Empty for a
+    /// refusal.
     pub told: Vec<UserId>,
 }
 

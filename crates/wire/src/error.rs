@@ -1,5 +1,7 @@
 //! Why bytes from outside were not understood.
 
+use crate::version;
+
 /// Bytes that are not a valid frame, item or record. The bytes never parse later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -24,7 +26,7 @@ pub enum DecodeError {
         limit: usize,
     },
     /// A stored record of a format this program does not know: written by a newer version.
-    #[error("a record of format {0}, this program knows up to {known}", known = crate::version::RECORD)]
+    #[error("a record of format {0}, this program knows up to {known}", known = version::RECORD)]
     NewerRecord(u8),
 }
 

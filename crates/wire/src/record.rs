@@ -67,7 +67,8 @@ pub struct Heartbeat {
     pub topic: Topic,
     /// The partition.
     pub partition: Partition,
-    /// Log time of the oldest unfinished record, milliseconds since 1970; none when all are finished.
+    /// Log time of the oldest unfinished record, milliseconds since 1970; none when all are
+    /// finished.
     pub oldest_ms: Option<u64>,
 }
 
@@ -115,7 +116,8 @@ impl MailRecord {
     /// The record in `bytes`.
     ///
     /// # Errors
-    /// [`DecodeError::NewerRecord`]: stop, a newer program reads it. Any other: no version reads it.
+    /// [`DecodeError::NewerRecord`]: stop, a newer program reads it. Any other: no version reads
+    /// it.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let record: proto::MailRecord = decode(bytes)?;
         let source = record.source.map(|source| {
@@ -262,15 +264,17 @@ fn decode<M: Message + Default>(mut bytes: Bytes) -> Result<M, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Malformed);
     }
-    if bytes.len() > RECORD_BYTES_MAX {
-        return Err(DecodeError::Length("record"));
-    }
+    let record_len = bytes.len();
     let format = bytes.get_u8();
+    // Before the limit, which a newer format may have raised: that record must not be given up.
     if format > version::RECORD {
         return Err(DecodeError::NewerRecord(format));
     }
     if format < version::RECORD {
         return Err(DecodeError::Malformed);
+    }
+    if record_len > RECORD_BYTES_MAX {
+        return Err(DecodeError::Length("record"));
     }
     Ok(M::decode(bytes)?)
 }

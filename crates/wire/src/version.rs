@@ -1,6 +1,7 @@
 //! Versions of what crosses a boundary.
 
-/// The protocol version this program speaks; `Hello` offers versions, `Welcome` names the one chosen.
+/// The protocol version this program speaks; `Hello` offers versions, `Welcome` names the one
+/// chosen.
 pub const PROTOCOL: u32 = 1;
 
 /// ALPN of the client protocol.

@@ -1,1 +1,56 @@
-fn main() {}
+//! The one door: `cargo xtask ci` is everything that is checked, here and everywhere.
+//!
+//! It names no crate of the workspace and few of the world, so that it is built in seconds and also
+//! runs when nothing else compiles.
+
+mod ci;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Checks, tests and measures Posthorn.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs everything a change must pass, in this order: tidy, format, lints, documentation,
+    /// tests, demo. Stops at the first that fails.
+    Ci,
+    /// Checks what no compiler checks: the arrows between crates, the shape of files, words that
+    /// break a rule. Prints `path:line: what: what to do` for each.
+    Tidy,
+    /// Runs the tests of every crate. Arguments after `--` go to `cargo test`.
+    Test {
+        /// What `cargo test` is given besides the workspace.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Formats every file.
+    Fmt,
+    /// Runs the benchmarks with release optimisation: every one, or those named.
+    Bench {
+        /// Names of benchmarks, as in `[[bench]]` of their crates.
+        names: Vec<String>,
+    },
+    /// Builds the reference documentation of every crate; a broken link is an error.
+    Docs,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let passed = match Arguments::parse().task {
+        Task::Ci => ci::ci()?,
+        Task::Tidy => ci::tidy()?,
+        Task::Test { arguments } => ci::test(&arguments)?,
+        Task::Fmt => ci::fmt()?,
+        Task::Bench { names } => ci::bench(&names)?,
+        Task::Docs => ci::docs()?,
+    };
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,547 @@
+//! One client connection: a task that owns its session, its streams and everything under way.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use link::LinkError;
+use ports::{EntityId, StoreError, log::AppendError, mailbox::Cursor};
+use session::{
+    close::CloseCode,
+    edge::{EdgeSession, Effect, Published, Violation},
+};
+use wire::{
+    ClientFrame, SendId, Seq, UserId,
+    auth::DEVICE_KEY_LEN,
+    client_frame::{Proof, Send},
+    codec::take_frame,
+    entity::{Devices, Query, Roster},
+    limits::{AUTHENTICATE_WITHIN, CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, SEND_WINDOW},
+    server_frame::{Answer, BusyReason, Page, QueryError},
+};
+
+use crate::{
+    admission::{self, Admission, Registration},
+    budget::Budget,
+    catchup::{self, CaughtUp},
+    edge::Shared,
+    listener::HalfOpen,
+    publish::{Append, Publishing, Sender, Unsized},
+    routes::Waiting,
+    token::Identity,
+};
+
+/// Bytes of one write: what QUIC packs well, and what a delivery buffer is filled up to.
+const WRITE_BYTES: usize = 16 * 1024;
+/// Appends the log has not answered. More than the window because the session answers Retry after a
+/// while and lets the client send again; at the limit sends are Busy.
+const APPENDS_MAX: usize = 4 * SEND_WINDOW as usize;
+/// What is left to write when a connection is closed has this long.
+const LAST_WRITE_WITHIN: Duration = Duration::from_millis(200);
+/// The control stream goes before the delivery stream.
+const CONTROL_PRIORITY: i32 = 10;
+
+/// Serves a connection until it ends.
+///
+/// # Cancel safety
+/// Dropping it ends the connection; what was accepted stays accepted.
+pub(crate) async fn serve(shared: Arc<Shared>, connection: link::Connection, half_open: HalfOpen) {
+    let session = admission::new_session(&shared);
+    let accepted = tokio::time::timeout(AUTHENTICATE_WITHIN, connection.accept_bi()).await;
+    let Ok(Ok((control, receiver))) = accepted else {
+        connection.close(CloseCode::Unauthenticated.code(), "no Hello in time");
+        return;
+    };
+    control.set_priority(CONTROL_PRIORITY);
+    let metrics = shared.metrics.clone();
+    let mut driver = Driver::new(shared, connection.clone(), session, control, half_open);
+    let end = driver.run(receiver).await;
+    let (code, reason) = match end {
+        End::Gone => (CloseCode::Done, ""),
+        End::Close(code) => (code, ""),
+        End::Violation(Violation { code, reason }) => (code, reason),
+    };
+    driver.write_last().await;
+    // The route goes before the connection: what is pushed from now on would be lost.
+    drop(driver);
+    metrics.count_closed(code);
+    connection.close(code.code(), reason);
+}
+
+/// Why a connection ends.
+enum End {
+    /// The peer is gone.
+    Gone,
+    /// This side ends it.
+    Close(CloseCode),
+    /// The peer broke a rule.
+    Violation(Violation),
+}
+
+impl From<Violation> for End {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<LinkError> for End {
+    fn from(_: LinkError) -> Self {
+        Self::Gone
+    }
+}
+
+/// What the session asked for and is under way.
+type Job = BoxFuture<'static, Done>;
+
+/// What came of it.
+enum Done {
+    Admission(Result<Admission, CloseCode>),
+    Renewal(Result<Identity, CloseCode>),
+    Rows(Result<CaughtUp, StoreError>),
+    Page(Page),
+    Answer(u32, Answer),
+    Size(Unsized, Option<u32>),
+}
+
+/// A send the log has and has not answered.
+struct InFlight {
+    id: SendId,
+    began: Duration,
+    append: Append,
+}
+
+impl Future for InFlight {
+    type Output = (SendId, Duration, Result<Vec<Seq>, AppendError>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let (id, began) = (self.id, self.began);
+        self.append.as_mut().poll(context).map(|outcome| (id, began, outcome))
+    }
+}
+
+/// The device of an admitted connection.
+struct Admitted {
+    registration: Registration,
+    user: UserId,
+    device_key: [u8; DEVICE_KEY_LEN],
+    sender: Sender,
+    delivery: link::Sender,
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    connection: link::Connection,
+    session: EdgeSession,
+    control: link::Sender,
+    admitted: Option<Admitted>,
+    /// Counts this connection as not yet authenticated.
+    half_open: Option<HalfOpen>,
+    appends: FuturesUnordered<InFlight>,
+    jobs: FuturesUnordered<Job>,
+    input: BytesMut,
+    control_out: BytesMut,
+    delivery_out: BytesMut,
+    /// Since when the client has taken no byte of waiting answers.
+    stalled_since: Option<Duration>,
+    waiting: Waiting,
+    /// When a draining edge closes this connection: when its sends are answered, or at the latest.
+    leave: Option<(Duration, Duration)>,
+}
+
+impl Driver {
+    fn new(
+        shared: Arc<Shared>,
+        connection: link::Connection,
+        session: EdgeSession,
+        control: link::Sender,
+        half_open: HalfOpen,
+    ) -> Self {
+        Self {
+            shared,
+            connection,
+            session,
+            control,
+            admitted: None,
+            half_open: Some(half_open),
+            appends: FuturesUnordered::new(),
+            jobs: FuturesUnordered::new(),
+            input: BytesMut::new(),
+            control_out: BytesMut::new(),
+            delivery_out: BytesMut::new(),
+            stalled_since: None,
+            waiting: Waiting::default(),
+            leave: None,
+        }
+    }
+
+    async fn run(&mut self, receiver: link::Receiver) -> End {
+        match self.drive(receiver).await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    /// One event at a time, then everything that is ready goes out together. Writing comes last, so
+    /// that it waits for what is ready to be written with it.
+    async fn drive(
+        &mut self,
+        mut receiver: link::Receiver,
+    ) -> Result<std::convert::Infallible, End> {
+        let shared = self.shared.clone();
+        let mut draining = std::pin::pin!(shared.draining.cancelled());
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(shared.began));
+        let mut armed: Option<Duration> = None;
+        loop {
+            self.pump()?;
+            let due = self.due();
+            // A later deadline is noticed when the earlier one fires: sends move it all the time.
+            if due.is_some_and(|due| armed.is_none_or(|armed| due < armed)) {
+                armed = due;
+                timer.as_mut().reset(shared.began + due.unwrap_or_default());
+            }
+            let admitted = self.admitted.as_mut();
+            let (handle, delivery) = match admitted {
+                Some(admitted) => {
+                    (Some(admitted.registration.handle.clone()), Some(&mut admitted.delivery))
+                }
+                None => (None, None),
+            };
+            tokio::select! {
+                biased;
+                () = ready(handle.as_deref()) => self.handle_waiting()?,
+                () = &mut draining, if self.leave.is_none() => self.handle_drain(),
+                Some(done) = self.appends.next(), if !self.appends.is_empty() => {
+                    self.handle_append(done);
+                }
+                Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.handle_done(done)?,
+                () = &mut timer, if armed.is_some() => {
+                    armed = None;
+                    self.handle_timeout()?;
+                }
+                read = receiver.read(&mut self.input) => {
+                    if !read? {
+                        return Err(End::Close(CloseCode::Done));
+                    }
+                    self.handle_input()?;
+                }
+                wrote = self.control.write(&mut self.control_out),
+                    if !self.control_out.is_empty() =>
+                {
+                    wrote?;
+                    self.stalled_since =
+                        (!self.control_out.is_empty()).then(|| self.shared.now());
+                }
+                wrote = write(delivery, &mut self.delivery_out),
+                    if !self.delivery_out.is_empty() => wrote?,
+            }
+        }
+    }
+
+    /// Does what the session asks for, and gathers what it has to say.
+    fn pump(&mut self) -> Result<(), End> {
+        while let Some(effect) = self.session.poll_effect() {
+            self.perform(effect)?;
+        }
+        let now = self.shared.now();
+        self.session.poll_control(&mut self.control_out);
+        if self.control_out.is_empty() {
+            self.stalled_since = None;
+        } else if self.control_out.len() > self.shared.config.control_bytes_max {
+            return Err(End::Close(CloseCode::SlowReader));
+        } else {
+            self.stalled_since.get_or_insert(now);
+        }
+        if self.delivery_out.len() < WRITE_BYTES {
+            self.session.poll_delivery(now, &mut self.delivery_out, WRITE_BYTES);
+        }
+        if let Some((earliest, latest)) = self.leave {
+            let is_answered = self.session.sends_in_flight() == 0 && self.control_out.is_empty();
+            if now >= latest || (is_answered && now >= earliest) {
+                return Err(End::Close(CloseCode::GoingAway));
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) -> Result<(), End> {
+        match effect {
+            Effect::Authenticate(hello) => {
+                let admission =
+                    admission::admit(self.shared.clone(), self.connection.clone(), hello);
+                self.jobs.push(admission.map(Done::Admission).boxed());
+            }
+            Effect::Renew(proof) => self.renew(proof),
+            Effect::Publish(send) => self.publish(send),
+            Effect::ReadMailbox { after, rows_max, bytes_max } => {
+                self.read_mailbox(after, rows_max, bytes_max);
+            }
+            Effect::StoreCursor { seq, caught_up } => self.store_cursor(seq, caught_up),
+            Effect::History(read) => {
+                let (shared, user) = (self.shared.clone(), self.user());
+                let page = async move { catchup::page(&*shared.engines.mailbox, user, read).await };
+                self.jobs.push(page.map(Done::Page).boxed());
+            }
+            Effect::Query(request, query) => {
+                let answer = answer(self.shared.clone(), self.user(), query);
+                self.jobs.push(answer.map(move |answer| Done::Answer(request, answer)).boxed());
+            }
+            Effect::Close(code) => {
+                self.session.poll_control(&mut self.control_out);
+                return Err(End::Close(code));
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, send: Send) {
+        let (id, began) = (send.id, self.shared.now());
+        let Some(admitted) = &mut self.admitted else { return };
+        let publishing = if self.appends.len() < APPENDS_MAX {
+            self.shared.publisher.try_publish(&mut admitted.sender, began, send)
+        } else {
+            let (reason, after_ms) = (BusyReason::Overload, 1_000);
+            Publishing::Answered(Published::Busy { reason, after_ms })
+        };
+        match publishing {
+            Publishing::Answered(published) => {
+                self.session.handle_published(began, id, published);
+            }
+            Publishing::UnderWay(append) => self.appends.push(InFlight { id, began, append }),
+            Publishing::Unsized(append, charged) => {
+                self.appends.push(InFlight { id, began, append });
+                let size = group_size(self.shared.clone(), charged);
+                self.jobs.push(size.map(move |size| Done::Size(charged, size)).boxed());
+            }
+        }
+    }
+
+    fn renew(&mut self, proof: Proof) {
+        let Some(admitted) = &self.admitted else { return };
+        let exporter = self.connection.export_keying_material();
+        let renewal = admission::renew(
+            self.shared.clone(),
+            exporter,
+            admitted.user,
+            admitted.device_key,
+            proof,
+        );
+        self.jobs.push(renewal.map(Done::Renewal).boxed());
+    }
+
+    fn read_mailbox(&mut self, after: Seq, rows_max: usize, bytes_max: usize) {
+        self.shared.metrics.catch_ups.inc();
+        let (shared, user) = (self.shared.clone(), self.user());
+        let read = async move {
+            let mailbox = &*shared.engines.mailbox;
+            catchup::read(mailbox, user, after, rows_max, bytes_max).await
+        };
+        self.jobs.push(read.map(Done::Rows).boxed());
+    }
+
+    fn store_cursor(&mut self, seq: Seq, caught_up: bool) {
+        let Some(admitted) = &self.admitted else { return };
+        let handle = &admitted.registration.handle;
+        let caught_up_ms =
+            if caught_up { (self.shared.wall_clock)() } else { handle.caught_up_ms() };
+        handle.set_cursor(seq, caught_up_ms);
+        self.shared.cursors.put(handle.user, handle.device, Cursor { seq, caught_up_ms });
+    }
+
+    fn handle_append(&mut self, done: <InFlight as Future>::Output) {
+        let (id, began, outcome) = done;
+        let now = self.shared.now();
+        self.shared.metrics.append_seconds.observe((now - began).as_secs_f64());
+        let published = self.shared.publisher.published(outcome);
+        self.session.handle_published(now, id, published);
+    }
+
+    fn handle_done(&mut self, done: Done) -> Result<(), End> {
+        let now = self.shared.now();
+        match done {
+            Done::Admission(admission) => self.handle_admission(admission.map_err(End::Close)?),
+            Done::Renewal(identity) => {
+                let identity = identity.map_err(End::Close)?;
+                let expires = admission::session_time(&self.shared, identity);
+                self.session.handle_renewed(now, expires, identity.expires_ms);
+            }
+            Done::Rows(Ok(CaughtUp { head, rows, more })) => {
+                self.session.handle_rows(now, head, rows, more);
+            }
+            Done::Rows(Err(error)) => {
+                self.shared.metrics.store_failed.inc();
+                tracing::warn!(%error, "a mailbox could not be read and is read again");
+                self.session.handle_read_failed(now);
+            }
+            Done::Page(page) => self.session.handle_page(page),
+            Done::Answer(request, answer) => self.session.handle_answer(request, answer),
+            Done::Size(charged, size) => {
+                if let Some(admitted) = &mut self.admitted {
+                    admitted.sender.charge(charged, size);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_admission(&mut self, admission: Admission) {
+        let Admission { registration, admitted, device_key, delivery } = admission;
+        let (shared, now) = (&self.shared, self.shared.now());
+        let config = &shared.config;
+        let budget = Budget::new(now, config.send_bytes_per_s, config.send_bytes_burst);
+        let (user, device) = (admitted.welcome.user, admitted.welcome.device);
+        let sender = Sender::new(user, device, &shared.publisher, budget);
+        self.session.handle_admitted(now, admitted);
+        self.half_open = None;
+        self.admitted = Some(Admitted { registration, user, device_key, sender, delivery });
+    }
+
+    /// Takes what others left for this connection.
+    fn handle_waiting(&mut self) -> Result<(), End> {
+        let Some(admitted) = &self.admitted else { return Ok(()) };
+        let now = self.shared.now();
+        admitted.registration.handle.take(&mut self.waiting);
+        if let Some(code) = self.waiting.close.take() {
+            return Err(End::Close(code));
+        }
+        for deliver in self.waiting.pushes.drain(..) {
+            self.session.handle_push(now, deliver);
+        }
+        if std::mem::take(&mut self.waiting.behind) {
+            self.session.handle_behind(now);
+        }
+        if let Some(head) = self.waiting.head.take() {
+            self.session.handle_head(now, head);
+        }
+        Ok(())
+    }
+
+    /// Takes the whole frames of what has arrived.
+    fn handle_input(&mut self) -> Result<(), End> {
+        let now = self.shared.now();
+        loop {
+            let limit =
+                if self.admitted.is_some() { CLIENT_FRAME_BYTES_MAX } else { HELLO_BYTES_MAX };
+            let malformed = |_| Violation {
+                code: CloseCode::ProtocolError,
+                reason: "a frame that is malformed or over its limit",
+            };
+            let Some(bytes) = take_frame(&mut self.input, limit).map_err(malformed)? else {
+                return Ok(());
+            };
+            let frame = ClientFrame::decode(bytes).map_err(malformed)?;
+            self.session.handle_frame(now, frame)?;
+        }
+    }
+
+    fn handle_timeout(&mut self) -> Result<(), End> {
+        let now = self.shared.now();
+        let slow = Duration::from_millis(self.shared.config.slow_reader_ms);
+        if self.stalled_since.is_some_and(|since| now >= since + slow) {
+            return Err(End::Close(CloseCode::SlowReader));
+        }
+        self.session.handle_timeout(now);
+        Ok(())
+    }
+
+    fn handle_drain(&mut self) {
+        let now = self.shared.now();
+        let config = &self.shared.config;
+        let deadline_ms = u32::try_from(config.drain_within_ms).unwrap_or(u32::MAX);
+        let jitter_ms = u32::try_from(config.drain_jitter_ms).unwrap_or(u32::MAX);
+        self.session.handle_drain(now, deadline_ms, jitter_ms);
+        let earliest = now + Duration::from_millis(config.drain_jitter_ms);
+        self.leave = Some((earliest, now + config.drain_within()));
+    }
+
+    /// The next time at which something is due, in session time.
+    fn due(&self) -> Option<Duration> {
+        let slow = Duration::from_millis(self.shared.config.slow_reader_ms);
+        let stalled = self.stalled_since.map(|since| since + slow);
+        let now = self.shared.now();
+        let leave =
+            self.leave.map(|(earliest, latest)| if now < earliest { earliest } else { latest });
+        [self.session.poll_timeout(), stalled, leave].into_iter().flatten().min()
+    }
+
+    /// Writes what the client should still hear.
+    async fn write_last(&mut self) {
+        let writing = async {
+            while !self.control_out.is_empty() {
+                if self.control.write(&mut self.control_out).await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Whoever does not read in time learns it from the close code.
+        tokio::time::timeout(LAST_WRITE_WITHIN, writing).await.ok();
+    }
+
+    fn user(&self) -> UserId {
+        self.admitted.as_ref().expect("only an admitted client's frames ask for this").user
+    }
+}
+
+/// Waits until something waits for the connection; for ever before it has a place in the table.
+async fn ready(handle: Option<&crate::routes::Handle>) {
+    match handle {
+        Some(handle) => handle.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn write(
+    delivery: Option<&mut link::Sender>,
+    buffer: &mut BytesMut,
+) -> Result<(), LinkError> {
+    match delivery {
+        Some(delivery) => delivery.write(buffer).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn answer(shared: Arc<Shared>, user: UserId, query: Query) -> Answer {
+    let entity = match query {
+        Query::Devices => EntityId::User(user),
+        Query::Group(group) => EntityId::Group(group),
+    };
+    let found = catchup::attempt(|| shared.engines.entities.snapshot(entity)).await;
+    let state = match found {
+        Ok(snapshot) => snapshot.map(|snapshot| snapshot.state),
+        Err(error) => {
+            tracing::warn!(%error, "a query could not be answered");
+            return Answer::Error(QueryError::Unavailable);
+        }
+    };
+    match (query, state) {
+        (Query::Devices, None) => Answer::Devices(Devices::default()),
+        (Query::Devices, Some(state)) => {
+            Devices::decode(state).map_or(Answer::Error(QueryError::Unavailable), Answer::Devices)
+        }
+        (Query::Group(_), None) => Answer::Error(QueryError::NotFound),
+        (Query::Group(_), Some(state)) => match Roster::decode(state) {
+            Ok(roster) if roster.0.iter().any(|member| member.user == user) => {
+                Answer::Group(roster)
+            }
+            Ok(_) => Answer::Error(QueryError::NotFound),
+            Err(_) => Answer::Error(QueryError::Unavailable),
+        },
+    }
+}
+
+/// The size of a group, remembered for all connections.
+async fn group_size(shared: Arc<Shared>, charged: Unsized) -> Option<u32> {
+    let entity = EntityId::Group(charged.group);
+    let snapshot = catchup::attempt(|| shared.engines.entities.snapshot(entity)).await.ok()?;
+    let roster = match snapshot {
+        Some(snapshot) => Roster::decode(snapshot.state).ok()?,
+        None => Roster::default(),
+    };
+    let size = u32::try_from(roster.0.len()).unwrap_or(u32::MAX);
+    shared.publisher.sizes.put(charged.group, size);
+    Some(size)
+}

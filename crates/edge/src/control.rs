@@ -1,0 +1,218 @@
+//! What the control log says: how far behind each partition is, who was revoked, and whether this
+//! edge still hears it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use ports::{Log, log::ReadError};
+use tokio::time::Instant;
+use wire::{
+    DeviceId, Partition, Topic, UserId,
+    error::DecodeError,
+    record::{ControlRecord, Heartbeat},
+};
+
+/// Records of one read.
+const BATCH_RECORDS_MAX: usize = 1024;
+/// Bytes of one read.
+const BATCH_BYTES_MAX: usize = 256 * 1024;
+/// Between two attempts to open or read the log.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// What was heard, for every connection to look at; written by one task, [`tail`].
+pub(crate) struct Control {
+    began: Instant,
+    /// Milliseconds after `began`, plus one; zero when nothing was heard yet.
+    heard: AtomicU64,
+    silence: Duration,
+    lag_max_ms: u64,
+    /// For each partition the log time from which on records may be unfinished.
+    mail: Vec<AtomicU64>,
+    group: Vec<AtomicU64>,
+}
+
+impl Control {
+    /// Nothing was heard yet. Records may be unfinished from `now_ms` on.
+    pub(crate) fn new(log: &dyn Log, silence: Duration, lag_max_ms: u64, now_ms: u64) -> Self {
+        let unfinished = |topic| {
+            let count = log.partition_count(topic);
+            (0..count).map(|_| AtomicU64::new(now_ms)).collect()
+        };
+        Self {
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+            silence,
+            lag_max_ms,
+            mail: unfinished(Topic::Mail),
+            group: unfinished(Topic::Group),
+        }
+    }
+
+    /// Whether the control log was heard lately: if not, this edge may have missed a revocation.
+    pub(crate) fn is_heard(&self) -> bool {
+        let heard = self.heard.load(Ordering::Relaxed);
+        heard > 0 && self.elapsed_ms() + 1 - heard <= self.silence.as_millis() as u64
+    }
+
+    /// Whether the oldest unfinished record of this partition is too old. The silence of a worker
+    /// counts as lag: what came after its last heartbeat may all be unfinished.
+    pub(crate) fn is_lagging(&self, topic: Topic, partition: Partition, now_ms: u64) -> bool {
+        let unfinished = match topic {
+            Topic::Mail => self.mail.get(usize::from(partition.get())),
+            Topic::Group => self.group.get(usize::from(partition.get())),
+            Topic::Control => None,
+        };
+        unfinished.is_some_and(|since_ms| {
+            now_ms.saturating_sub(since_ms.load(Ordering::Relaxed)) > self.lag_max_ms
+        })
+    }
+
+    fn handle_heard(&self) {
+        self.heard.store(self.elapsed_ms() + 1, Ordering::Relaxed);
+    }
+
+    fn handle_heartbeat(&self, heartbeat: Heartbeat) {
+        let partitions = match heartbeat.topic {
+            Topic::Mail => &self.mail,
+            Topic::Group => &self.group,
+            Topic::Control => return,
+        };
+        if let Some(since_ms) = partitions.get(usize::from(heartbeat.partition.get())) {
+            since_ms.store(heartbeat.oldest_ms.unwrap_or(heartbeat.now_ms), Ordering::Relaxed);
+        }
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+}
+
+/// Why the control log cannot be read any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TailError {
+    /// The engine refuses.
+    #[error("the control log cannot be read: {0}")]
+    Refused(String),
+    /// A record of a newer version of the program.
+    #[error("the control log holds a record of a newer version: {0}")]
+    Newer(DecodeError),
+}
+
+/// Reads the control log; `revoked` is called for every revocation. Ends only when the log must not be
+/// read on: the edge stops then.
+///
+/// # Cancel safety
+/// May be dropped at any time; a new call begins at the first record again, which changes nothing.
+pub(crate) async fn tail(
+    control: &Control,
+    log: Arc<dyn Log>,
+    revoked: impl Fn(UserId, DeviceId),
+) -> TailError {
+    loop {
+        if let Err(error) = tail_once(control, &*log, &revoked).await {
+            return error;
+        }
+        tokio::time::sleep(READ_AGAIN_AFTER).await;
+    }
+}
+
+/// Reads from the first record until the log has to be opened again.
+async fn tail_once(
+    control: &Control,
+    log: &dyn Log,
+    revoked: &impl Fn(UserId, DeviceId),
+) -> Result<(), TailError> {
+    let mut reader = match log.open(Topic::Control, Partition::new(0)).await {
+        Ok(reader) => reader,
+        Err(error) => return again(error),
+    };
+    loop {
+        let entries = match reader.next_batch(BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await {
+            Ok(entries) => entries,
+            Err(error) => return again(error),
+        };
+        control.handle_heard();
+        for entry in entries {
+            match ControlRecord::decode(entry.record) {
+                Ok(ControlRecord::Heartbeat(heartbeat)) => control.handle_heartbeat(heartbeat),
+                Ok(ControlRecord::Revoked(user, device)) => revoked(user, device),
+                // The numbers of partitions are checked by whoever opened the log.
+                Ok(ControlRecord::EpochMap(_)) => {}
+                Err(error @ DecodeError::NewerRecord(_)) => return Err(TailError::Newer(error)),
+                Err(error) => tracing::error!(%error, "a control record cannot be read"),
+            }
+        }
+    }
+}
+
+fn again(error: ReadError) -> Result<(), TailError> {
+    match error {
+        ReadError::Stop(reason) => Err(TailError::Refused(reason)),
+        ReadError::Retry(_) | ReadError::Lost => {
+            tracing::warn!(%error, "the control log is not read now");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+impl Control {
+    /// One mail and one group partition, heard just now.
+    pub(crate) fn for_test(partitions: u16, now_ms: u64) -> Self {
+        let unfinished = || (0..partitions).map(|_| AtomicU64::new(now_ms)).collect();
+        let control = Self {
+            began: Instant::now(),
+            heard: AtomicU64::new(0),
+            silence: Duration::from_secs(30),
+            lag_max_ms: 600_000,
+            mail: unfinished(),
+            group: unfinished(),
+        };
+        control.handle_heard();
+        control
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heartbeat(now_ms: u64, oldest_ms: Option<u64>) -> Heartbeat {
+        Heartbeat { now_ms, topic: Topic::Mail, partition: Partition::new(1), oldest_ms }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn thirty_seconds_of_silence_are_not_heard() {
+        let control = Control::for_test(1, 0);
+        tokio::time::advance(Duration::from_secs(30)).await;
+        assert!(control.is_heard());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!control.is_heard());
+        control.handle_heard();
+        assert!(control.is_heard());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_partition_lags_when_its_oldest_unfinished_record_is_too_old() {
+        let control = Control::for_test(2, 0);
+        let lags = |now_ms| control.is_lagging(Topic::Mail, Partition::new(1), now_ms);
+        control.handle_heartbeat(heartbeat(1_000_000, Some(400_000)));
+        assert!(!lags(1_000_000));
+        assert!(lags(1_000_001));
+        control.handle_heartbeat(heartbeat(1_000_001, None));
+        assert!(!lags(1_000_001));
+        assert!(!control.is_lagging(Topic::Group, Partition::new(1), 600_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_worker_counts_as_lag() {
+        let control = Control::for_test(2, 0);
+        control.handle_heartbeat(heartbeat(1_000, None));
+        assert!(control.is_lagging(Topic::Mail, Partition::new(1), 601_001));
+    }
+}

@@ -1,0 +1,251 @@
+//! What a client receives: rows in order, each shown once, acknowledged by the application.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use wire::{
+    Address, DeviceId, Item, MessageId, Seq, UserId,
+    delivery_frame::Deliver,
+    item::{Body, DeviceChange},
+};
+
+use crate::{
+    client::{Event, Outcome},
+    repeats::{Digest, Repeats, Sighting},
+    restored::StoreChange,
+};
+
+/// The inbox of a device. At most a delivery window of rows is pending.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    device: DeviceId,
+    /// Everything up to here was processed by the application; none before the first `Welcome`.
+    cursor: Option<Seq>,
+    cursor_stored: Option<Seq>,
+    /// Everything up to here was received, on this connection or an earlier one.
+    received: Seq,
+    /// Rows above the cursor.
+    pending: BTreeMap<Seq, Pending>,
+    /// Rows processed before a restart though not everything before them.
+    ahead: BTreeSet<Seq>,
+    repeats: Repeats,
+    connection: Option<Connection>,
+    changes: Vec<StoreChange>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    user: UserId,
+    /// Everything up to here was given on this connection: no `Ack` goes above.
+    given: Seq,
+    acknowledged: Seq,
+    /// A gap was seen: rows are taken again from where they fit.
+    resyncing: bool,
+    resync: Option<Seq>,
+}
+
+#[derive(Debug)]
+struct Pending {
+    processed: bool,
+    message: Option<(MessageId, Address, Digest)>,
+}
+
+impl Inbox {
+    pub(crate) fn new(
+        device: DeviceId,
+        cursor: Option<Seq>,
+        ahead: BTreeSet<Seq>,
+        repeats: Repeats,
+    ) -> Self {
+        Self {
+            device,
+            cursor,
+            cursor_stored: cursor,
+            received: cursor.unwrap_or(Seq::ZERO),
+            pending: BTreeMap::new(),
+            ahead,
+            repeats,
+            connection: None,
+            changes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn cursor(&self) -> Option<Seq> {
+        self.cursor
+    }
+
+    /// Delivery starts after `resume_after`. Returns where it starts when rows are skipped by that.
+    pub(crate) fn handle_welcome(&mut self, user: UserId, resume_after: Seq) -> Option<Seq> {
+        self.connection = Some(Connection {
+            user,
+            given: resume_after,
+            acknowledged: resume_after,
+            resyncing: false,
+            resync: None,
+        });
+        let skipped = self.cursor.is_some() && resume_after > self.received;
+        self.received = self.received.max(resume_after);
+        self.cursor.get_or_insert(resume_after);
+        self.advance();
+        skipped.then_some(resume_after)
+    }
+
+    pub(crate) fn handle_disconnected(&mut self) {
+        self.connection = None;
+    }
+
+    /// Takes a row when it is the next one; asks for a resync when something is missing before it.
+    pub(crate) fn handle_deliver(&mut self, deliver: Deliver, events: &mut VecDeque<Event>) {
+        let Some(connection) = &mut self.connection else { return };
+        let seq = deliver.seq;
+        //= DESIGN#2: the device takes the push when prev <= its last < s.
+        if deliver.prev.is_none_or(|prev| prev > self.received) {
+            if !connection.resyncing {
+                connection.resyncing = true;
+                connection.resync = Some(self.received);
+            }
+            return;
+        }
+        connection.resyncing = false;
+        connection.given = connection.given.max(seq);
+        if seq <= self.received {
+            return;
+        }
+        let user = connection.user;
+        self.received = seq;
+        let pending = self.take(user, deliver, events);
+        self.pending.insert(seq, pending);
+        self.advance();
+    }
+
+    /// Everything up to `head` was given. Returns whether that is so.
+    pub(crate) fn handle_caught_up(&mut self, head: Seq) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        if connection.resyncing {
+            return false;
+        }
+        connection.given = connection.given.max(head);
+        // The row at the head may have expired: nothing will name a position before it again.
+        self.received = self.received.max(head);
+        self.advance();
+        true
+    }
+
+    /// The application has processed the row; in any order.
+    pub(crate) fn acknowledge(&mut self, seq: Seq) {
+        let Some(pending) = self.pending.get_mut(&seq) else { return };
+        if std::mem::replace(&mut pending.processed, true) {
+            return;
+        }
+        if self.pending.first_key_value().is_some_and(|(first, _)| *first == seq) {
+            self.advance();
+        } else {
+            self.changes.push(StoreChange::ProcessedAhead(seq));
+        }
+    }
+
+    pub(crate) fn poll_resync(&mut self) -> Option<Seq> {
+        self.connection.as_mut()?.resync.take()
+    }
+
+    /// The position to acknowledge now.
+    pub(crate) fn poll_ack(&mut self) -> Option<Seq> {
+        let connection = self.connection.as_mut()?;
+        let seq = self.cursor?.min(connection.given);
+        if seq <= connection.acknowledged {
+            return None;
+        }
+        connection.acknowledged = seq;
+        Some(seq)
+    }
+
+    pub(crate) fn poll_changes(&mut self, changes: &mut Vec<StoreChange>) {
+        changes.append(&mut self.changes);
+        if self.cursor != self.cursor_stored {
+            self.cursor_stored = self.cursor;
+            changes.extend(self.cursor.map(StoreChange::Cursor));
+        }
+    }
+
+    /// Rows given to the application and not acknowledged.
+    pub(crate) fn unacknowledged(&self) -> usize {
+        self.pending.values().filter(|pending| !pending.processed).count()
+    }
+
+    fn take(&mut self, user: UserId, row: Deliver, events: &mut VecDeque<Event>) -> Pending {
+        let hidden = Pending { processed: true, message: None };
+        let Deliver { seq, log_time_ms, item, .. } = row;
+        let item = match Item::decode(item) {
+            Ok(item) => item,
+            Err(error) => {
+                events.push_back(Event::Undecodable { seq, error });
+                return hidden;
+            }
+        };
+        let Some(show) = self.showing(user, &item) else { return hidden };
+        let (id, to, digest) = (item.id, item.to, item.digest());
+        match self.repeats.check(&id, to, &digest) {
+            Sighting::Repeat => return hidden,
+            Sighting::Conflict => {
+                events.push_back(Event::Conflict { seq, id });
+                return hidden;
+            }
+            Sighting::New => self.repeats.insert(&id, to, digest),
+        }
+        let message = Some((id, to, digest));
+        if self.ahead.remove(&seq) {
+            return Pending { processed: true, message };
+        }
+        events.push_back(match show {
+            Showing::Item => Event::Item { seq, log_time_ms, item },
+            Showing::Result => {
+                let outcome = match item.body {
+                    Body::Verdict(verdict) => Outcome::Refused(verdict),
+                    body @ (Body::Message(_) | Body::GroupChange(_) | Body::DeviceChange(_)) => {
+                        Outcome::Happened(body)
+                    }
+                };
+                Event::Result { seq, id: id.send, outcome }
+            }
+        });
+        Pending { processed: false, message }
+    }
+
+    /// How an item is shown; not at all when it is this device's own, or a Result of another one.
+    fn showing(&self, user: UserId, item: &Item) -> Option<Showing> {
+        let is_own = item.id.device == self.device && item.id.user == user;
+        match (&item.body, is_own) {
+            (Body::Verdict(_), true) => Some(Showing::Result),
+            (Body::Verdict(_), false) => None,
+            // The edge asked for it when this device first connected.
+            (Body::DeviceChange(DeviceChange::Register { .. }), true) => None,
+            (Body::GroupChange(_) | Body::DeviceChange(_), true) => Some(Showing::Result),
+            // A note to self has no other way back.
+            (Body::Message(_), true) => (item.to == Address::User(user)).then_some(Showing::Item),
+            (Body::Message(_) | Body::GroupChange(_) | Body::DeviceChange(_), false) => {
+                Some(Showing::Item)
+            }
+        }
+    }
+
+    //= DESIGN#2.5: only a contiguous prefix is acknowledged.
+    fn advance(&mut self) {
+        let Some(mut cursor) = self.cursor else { return };
+        while let Some(first) = self.pending.first_entry()
+            && first.get().processed
+        {
+            cursor = cursor.max(*first.key());
+            if let Some((id, to, digest)) = first.remove().message {
+                self.changes.push(StoreChange::Processed(id, to, digest));
+            }
+        }
+        if self.pending.is_empty() {
+            cursor = cursor.max(self.received);
+        }
+        self.cursor = Some(cursor);
+    }
+}
+
+enum Showing {
+    Item,
+    Result,
+}

@@ -1,0 +1,117 @@
+//! The steps of a check: each is one command, printed with the time it took.
+
+use std::{path::Path, process::Command, time::Instant};
+
+use anyhow::Context as _;
+
+use crate::tidy;
+
+/// Everything a change must pass. Cheap steps come first, so that a slip shows at once.
+pub(crate) fn ci() -> anyhow::Result<bool> {
+    let started = now();
+    let steps = [
+        cargo(&["fmt", "--all", "--check"]),
+        cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
+        documentation(),
+        cargo(&["test", "--workspace", "--locked"]),
+        cargo(&["run", "--locked", "--", "demo"]),
+    ];
+    if !timed("tidy", tidy)? {
+        return Ok(false);
+    }
+    for step in steps {
+        if !run(step)? {
+            return Ok(false);
+        }
+    }
+    println!("==> all passed in {}", seconds_since(started));
+    Ok(true)
+}
+
+/// Whether the repository keeps its rules; prints what does not.
+pub(crate) fn tidy() -> anyhow::Result<bool> {
+    let report = tidy::check(root())?;
+    report.hints.iter().for_each(|hint| println!("hint: {hint}"));
+    report.findings.iter().for_each(|finding| println!("{finding}"));
+    println!("{} files, {} findings", report.file_count, report.findings.len());
+    Ok(report.findings.is_empty())
+}
+
+/// All tests.
+pub(crate) fn test(arguments: &[String]) -> anyhow::Result<bool> {
+    let mut command = cargo(&["test", "--workspace"]);
+    command.args(arguments);
+    run(command)
+}
+
+/// Formats in place.
+pub(crate) fn fmt() -> anyhow::Result<bool> {
+    run(cargo(&["fmt", "--all"]))
+}
+
+/// Reference documentation.
+pub(crate) fn docs() -> anyhow::Result<bool> {
+    run(documentation())
+}
+
+/// The benchmarks of the workspace, those in `names` or all.
+pub(crate) fn bench(names: &[String]) -> anyhow::Result<bool> {
+    let known = tidy::benches(root())?;
+    if let Some(name) = names.iter().find(|name| known.iter().all(|(_, known)| known != *name)) {
+        let known: Vec<_> = known.iter().map(|(_, name)| name.as_str()).collect();
+        anyhow::bail!("no benchmark is called {name}; there are: {}", known.join(", "));
+    }
+    for (package, name) in &known {
+        let wanted = names.is_empty() || names.contains(name);
+        if wanted && !run(cargo(&["bench", "--package", package, "--bench", name]))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn documentation() -> Command {
+    let mut command = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    command.env("RUSTDOCFLAGS", "-D rustdoc::broken_intra_doc_links");
+    command
+}
+
+/// The root of the workspace.
+pub(crate) fn root() -> &'static Path {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    crates.and_then(Path::parent).expect("this crate is two folders below the root")
+}
+
+/// The cargo that runs this program, so that both are of one toolchain.
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
+}
+
+fn run(mut command: Command) -> anyhow::Result<bool> {
+    let arguments: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
+    let name = format!("cargo {}", arguments.join(" "));
+    timed(&name, || {
+        let status = command.status().with_context(|| format!("{name} did not start"))?;
+        Ok(status.success())
+    })
+}
+
+fn timed(name: &str, step: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Result<bool> {
+    println!("==> {name}");
+    let started = now();
+    let passed = step()?;
+    let result = if passed { "passed" } else { "FAILED" };
+    println!("==> {result} in {}: {name}", seconds_since(started));
+    Ok(passed)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a person reads how long a step really took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+fn seconds_since(started: Instant) -> String {
+    format!("{:.1} s", now().duration_since(started).as_secs_f64())
+}
