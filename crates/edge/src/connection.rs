@@ -43,6 +43,9 @@ const WRITE_BYTES: usize = 16 * 1024;
 const APPENDS_MAX: usize = 4 * SEND_WINDOW as usize;
 /// What is left to write when a connection is closed has this long.
 const LAST_WRITE_WITHIN: Duration = Duration::from_millis(200);
+/// Closing drops what is on the way, so the last answers get this long to arrive. One that does not is
+/// asked for again, elsewhere, and changes nothing there.
+const LINGER: Duration = Duration::from_millis(100);
 /// The control stream goes before the delivery stream.
 const CONTROL_PRIORITY: i32 = 10;
 
@@ -149,8 +152,25 @@ struct Driver {
     /// Since when the client has taken no byte of waiting answers.
     stalled_since: Option<Duration>,
     waiting: Waiting,
-    /// When a draining edge closes this connection: when its sends are answered, or at the latest.
-    leave: Option<(Duration, Duration)>,
+    leave: Option<Leave>,
+}
+
+/// When a draining edge closes a connection.
+struct Leave {
+    /// Not before this: clients spread their reconnecting.
+    earliest: Duration,
+    /// At this, whatever is unanswered.
+    latest: Duration,
+    /// Since when every send is answered and the answers are written.
+    settled_since: Option<Duration>,
+}
+
+impl Leave {
+    /// When it is due as things are.
+    fn due(&self) -> Duration {
+        let settled = self.settled_since.map(|since| self.earliest.max(since + LINGER));
+        settled.map_or(self.latest, |settled| settled.min(self.latest))
+    }
 }
 
 impl Driver {
@@ -193,7 +213,9 @@ impl Driver {
         mut receiver: link::Receiver,
     ) -> Result<std::convert::Infallible, End> {
         let shared = self.shared.clone();
-        let mut draining = std::pin::pin!(shared.draining.cancelled());
+        // A token of its own: connections do not meet at one lock.
+        let draining = shared.draining.child_token();
+        let mut draining = std::pin::pin!(draining.cancelled());
         let mut timer = std::pin::pin!(tokio::time::sleep_until(shared.began));
         let mut armed: Option<Duration> = None;
         loop {
@@ -217,6 +239,10 @@ impl Driver {
                 () = &mut draining, if self.leave.is_none() => self.handle_drain(),
                 Some(done) = self.appends.next(), if !self.appends.is_empty() => {
                     self.handle_append(done);
+                    // One flush of the log answers many: take them all before anything is polled.
+                    while let Some(Some(done)) = self.appends.next().now_or_never() {
+                        self.handle_append(done);
+                    }
                 }
                 Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.handle_done(done)?,
                 () = &mut timer, if armed.is_some() => {
@@ -259,9 +285,10 @@ impl Driver {
         if self.delivery_out.len() < WRITE_BYTES {
             self.session.poll_delivery(now, &mut self.delivery_out, WRITE_BYTES);
         }
-        if let Some((earliest, latest)) = self.leave {
-            let is_answered = self.session.sends_in_flight() == 0 && self.control_out.is_empty();
-            if now >= latest || (is_answered && now >= earliest) {
+        if let Some(leave) = &mut self.leave {
+            let is_settled = self.session.sends_in_flight() == 0 && self.control_out.is_empty();
+            leave.settled_since = is_settled.then(|| leave.settled_since.unwrap_or(now));
+            if now >= leave.due() {
                 return Err(End::Close(CloseCode::GoingAway));
             }
         }
@@ -454,17 +481,18 @@ impl Driver {
         let deadline_ms = u32::try_from(config.drain_within_ms).unwrap_or(u32::MAX);
         let jitter_ms = u32::try_from(config.drain_jitter_ms).unwrap_or(u32::MAX);
         self.session.handle_drain(now, deadline_ms, jitter_ms);
-        let earliest = now + Duration::from_millis(config.drain_jitter_ms);
-        self.leave = Some((earliest, now + config.drain_within()));
+        self.leave = Some(Leave {
+            earliest: now + Duration::from_millis(config.drain_jitter_ms),
+            latest: now + config.drain_within(),
+            settled_since: None,
+        });
     }
 
     /// The next time at which something is due, in session time.
     fn due(&self) -> Option<Duration> {
         let slow = Duration::from_millis(self.shared.config.slow_reader_ms);
         let stalled = self.stalled_since.map(|since| since + slow);
-        let now = self.shared.now();
-        let leave =
-            self.leave.map(|(earliest, latest)| if now < earliest { earliest } else { latest });
+        let leave = self.leave.as_ref().map(Leave::due);
         [self.session.poll_timeout(), stalled, leave].into_iter().flatten().min()
     }
 

@@ -38,7 +38,7 @@ pub(crate) struct Handle {
     push_queue_len: usize,
     /// What the device acknowledged, so that a head check needs not wake a connection for nothing.
     acknowledged: AtomicU64,
-    /// When it last had everything, milliseconds since 1970.
+    /// When it last had everything, milliseconds since 1970; 0 before it is admitted.
     caught_up_ms: AtomicU64,
 }
 
