@@ -183,9 +183,10 @@ impl Cluster {
 
     /// Waits until something is so; nothing tells of it.
     pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
+        let mut ticks = tokio::time::interval(Duration::from_millis(2));
         let polling = async {
             while !holds() {
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                ticks.tick().await;
             }
         };
         timeout(SOON, polling).await.expect("it happens soon");
