@@ -170,9 +170,7 @@ impl Context {
             entry: entry.clone(),
             reason: reason.to_owned(),
         };
-        self.retry
-            .until_appended(|_| self.engines.log.append_dead_letter(letter.clone()))
-            .await?;
+        self.retry.until_appended(|| self.engines.log.append_dead_letter(letter.clone())).await?;
         self.metrics.alarm(Alarm::DeadLetter);
         let Self { topic, partition, .. } = self;
         tracing::error!(?topic, %partition, seq = ?entry.seq, reason, "a record was put aside");

@@ -49,9 +49,10 @@ impl<K: Eq + Hash + Clone, V> Recent<K, V> {
         }
     }
 
-    pub(crate) fn remove(&mut self, key: &K) {
-        self.young.remove(key);
-        self.old.remove(key);
+    /// Forgets the key and returns its value, if remembered.
+    pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
+        // A key is in one generation only.
+        self.young.remove(key).or_else(|| self.old.remove(key))
     }
 }
 

@@ -61,7 +61,11 @@ impl Resolver {
             // second pass over it, then there are. A push after it that named the row before it
             // as its predecessor would let a device skip the row here: better not to know.
             for parcel in rows.deliveries {
-                parcel.recipients.iter().chain(&parcel.sender_copy).for_each(|user| self.forget(user));
+                parcel
+                    .recipients
+                    .iter()
+                    .chain(&parcel.sender_copy)
+                    .for_each(|user| self.forget(user));
             }
             return;
         }
@@ -116,7 +120,8 @@ impl Resolver {
         let mut batch = Batch::default();
         let before;
         if self.rows.len() > rows_max {
-            let (rest, rest_before) = (self.rows.split_off(rows_max), self.before.split_off(rows_max));
+            let (rest, rest_before) =
+                (self.rows.split_off(rows_max), self.before.split_off(rows_max));
             batch.rows = std::mem::replace(&mut self.rows, rest);
             before = std::mem::replace(&mut self.before, rest_before);
         } else {
