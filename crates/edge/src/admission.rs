@@ -272,7 +272,7 @@ async fn find_place(
 pub(crate) fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes).expect("the system has random numbers");
-    u64::from_be_bytes(bytes)
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A session whose time to authenticate begins now.

@@ -95,7 +95,11 @@ pub(crate) async fn listen(shared: Arc<Shared>, endpoint: ServerEndpoint) -> Joi
         tokio::select! {
             biased;
             () = shared.draining.cancelled() => return tasks,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if ended.is_err_and(|error| error.is_panic()) {
+                    tracing::error!("the task of a connection panicked; its client connects again");
+                }
+            }
             incoming = endpoint.accept() => match incoming {
                 Some(incoming) => take(&shared, incoming, &mut tasks),
                 None => return tasks,

@@ -40,8 +40,8 @@ pub struct TokenConfig {
     pub issuer: String,
     /// What tokens must have as, or among, `aud`.
     pub audience: String,
-    /// The provider's JSON Web Key Set: an HTTPS URL, or a file. Keys for RS256, ES256 and EdDSA are
-    /// used. Read again every 10 minutes, and at most every 30 seconds when a token names an
+    /// The provider's JSON Web Key Set: an HTTPS URL, or a file. Keys for RS256, ES256 and EdDSA
+    /// are used. Read again every 10 minutes, and at most every 30 seconds when a token names an
     /// unknown key.
     pub jwks: String,
     /// PEM file with the certificate authorities trusted for the URL; without it the public web's.
