@@ -13,6 +13,7 @@ pub mod development;
 pub mod exit;
 pub mod failure;
 pub mod locate;
+pub mod metrics;
 pub mod name;
 pub mod output;
 pub mod run;
