@@ -46,6 +46,21 @@ pub(crate) enum Alarm {
     Snapshot,
 }
 
+impl Alarm {
+    const ALL: &[Self] =
+        &[Self::DeadLetter, Self::NewerRecord, Self::Log, Self::Store, Self::Snapshot];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::DeadLetter => "dead_letter",
+            Self::NewerRecord => "newer_record",
+            Self::Log => "log",
+            Self::Store => "store",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
 /// How a repeat was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
@@ -55,6 +70,18 @@ pub(crate) enum Repeat {
     Source,
     /// A change that was decided before.
     Decided,
+}
+
+impl Repeat {
+    const ALL: &[Self] = &[Self::Window, Self::Source, Self::Decided];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Source => "source",
+            Self::Decided => "decided",
+        }
+    }
 }
 
 /// What became of a push.
@@ -70,6 +97,19 @@ pub(crate) enum Pushed {
     Link,
 }
 
+impl Pushed {
+    const ALL: &[Self] = &[Self::Sent, Self::Overflow, Self::Presence, Self::Link];
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Overflow => "overflow",
+            Self::Presence => "presence",
+            Self::Link => "link",
+        }
+    }
+}
+
 impl WorkerMetrics {
     /// The metrics, registered.
     ///
@@ -81,19 +121,26 @@ impl WorkerMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let family = |name: &str, help: &str, label: &str| {
+        // Every series is there from the start, at 0, so that an alert sees the first increase.
+        let family = |name: &str, help: &str, label: &str, values: Vec<&'static str>| {
             let opts = Opts::new(format!("posthorn_worker_{name}"), help);
             let family = IntCounterVec::new(opts, &[label])?;
             registry.register(Box::new(family.clone()))?;
+            for value in values {
+                family.with_label_values(&[value]);
+            }
             Ok::<_, prometheus::Error>(family)
         };
+        let alarms = Alarm::ALL.iter().map(|alarm| alarm.label()).collect();
+        let repeats = Repeat::ALL.iter().map(|repeat| repeat.label()).collect();
+        let pushes = Pushed::ALL.iter().map(|pushed| pushed.label()).collect();
         let links = IntGauge::new("posthorn_worker_links", "Links to edges that are up.")?;
         registry.register(Box::new(links.clone()))?;
         Ok(Self {
-            records: family("records_total", "Records finished.", "log")?,
-            alarms: family("alarms_total", "Things someone must act on.", "kind")?,
-            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by")?,
-            pushes: family("pushes_total", "Pushes to connected devices.", "outcome")?,
+            records: family("records_total", "Records finished.", "log", vec!["mail", "group"])?,
+            alarms: family("alarms_total", "Things someone must act on.", "kind", alarms)?,
+            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by", repeats)?,
+            pushes: family("pushes_total", "Pushes to connected devices.", "outcome", pushes)?,
             rows: counter("rows_total", "Rows stored.")?,
             expired: counter("expired_total", "Rows not stored as their time had passed.")?,
             derived: counter("derived_total", "Records derived from the group log.")?,
@@ -115,32 +162,14 @@ impl WorkerMetrics {
     }
 
     pub(crate) fn alarm(&self, alarm: Alarm) {
-        let kind = match alarm {
-            Alarm::DeadLetter => "dead_letter",
-            Alarm::NewerRecord => "newer_record",
-            Alarm::Log => "log",
-            Alarm::Store => "store",
-            Alarm::Snapshot => "snapshot",
-        };
-        self.alarms.with_label_values(&[kind]).inc();
+        self.alarms.with_label_values(&[alarm.label()]).inc();
     }
 
     pub(crate) fn repeat(&self, repeat: Repeat) {
-        let known_by = match repeat {
-            Repeat::Window => "window",
-            Repeat::Source => "source",
-            Repeat::Decided => "decided",
-        };
-        self.repeats.with_label_values(&[known_by]).inc();
+        self.repeats.with_label_values(&[repeat.label()]).inc();
     }
 
     pub(crate) fn pushed(&self, pushed: Pushed, count: usize) {
-        let outcome = match pushed {
-            Pushed::Sent => "sent",
-            Pushed::Overflow => "overflow",
-            Pushed::Presence => "presence",
-            Pushed::Link => "link",
-        };
-        self.pushes.with_label_values(&[outcome]).inc_by(count as u64);
+        self.pushes.with_label_values(&[pushed.label()]).inc_by(count as u64);
     }
 }
