@@ -12,6 +12,8 @@ pub mod demo;
 pub mod development;
 pub mod exit;
 pub mod failure;
+pub mod locate;
+pub mod metrics;
 pub mod name;
 pub mod output;
 pub mod run;
