@@ -1,7 +1,8 @@
 //! Wraps comment lines that are too long, which the formatter leaves alone.
 //!
-//! Words that do not fit move to the front of the next line of the same paragraph, or to a new line.
-//! Lists, headings, tables and code blocks begin a paragraph; a line of one word stays as it is.
+//! Words that do not fit move to the front of the next line of the same paragraph, or to a new
+//! line. Lists, headings, tables and code blocks begin a paragraph; a line of one word stays as it
+//! is.
 
 use std::fs;
 
