@@ -6,6 +6,7 @@
 mod arrows;
 mod citations;
 mod imports;
+mod links;
 mod metadata;
 mod shape;
 mod source;
@@ -67,6 +68,7 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Report> {
         shape::check(source, &mut report);
         words::check(source, &mut report.findings);
         imports::check(source, &metadata, &mut report.findings);
+        links::check(root, source, &mut report.findings);
     }
     report.findings.sort();
     report.findings.dedup();
