@@ -8,6 +8,8 @@
 mod codec;
 mod log;
 mod measure;
+mod path;
+mod relay;
 
 use clap::Parser;
 use tokio::runtime;
@@ -23,6 +25,9 @@ struct Options {
     /// Bytes of a payload.
     #[arg(long, default_value_t = 256)]
     payload: usize,
+    /// Sends of one device that wait for their answer.
+    #[arg(long, default_value_t = 64)]
+    window: u64,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -34,6 +39,9 @@ fn main() {
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if asked("codec") {
         codec::run(options.seconds, options.payload);
+    }
+    if asked("path") {
+        path::run(options.seconds, options.payload, options.window);
     }
     if asked("log") {
         log::run(&runtime, options.seconds, options.payload);
