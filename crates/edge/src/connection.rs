@@ -34,6 +34,8 @@ use crate::{
 const WRITE_BYTES: usize = 16 * 1024;
 /// Capacity an empty buffer keeps.
 const KEPT_BYTES: usize = 64 * 1024;
+/// Bytes of answers beyond which further ones stay in the session, which bounds them.
+const CONTROL_BYTES: usize = 4 * WRITE_BYTES;
 /// Appends the log has not answered. More than the window because the session answers Retry after a
 /// while and lets the client send again; at the limit sends are Busy.
 const APPENDS_MAX: usize = 4 * SEND_WINDOW as usize;
@@ -250,7 +252,10 @@ impl Driver {
             self.perform(effect)?;
         }
         let now = self.shared.now();
-        self.session.poll_control(&mut self.control_out);
+        // What is not taken counts as unanswered: a client that does not read asks no more.
+        if self.control_out.len() < CONTROL_BYTES {
+            self.session.poll_control(&mut self.control_out);
+        }
         if self.control_out.is_empty() {
             self.stalled_since = None;
         } else if self.control_out.len() > self.shared.config.control_bytes_max {
