@@ -20,7 +20,7 @@ use wire::{
     client_frame::{Hello, Proof},
     entity::{Device, Devices},
     item::{DeviceChange, Verdict},
-    limits::{DELIVERY_WINDOW, SEND_WINDOW, TOKEN_LEEWAY},
+    limits::{DELIVERY_WINDOW, DEVICES_MAX, SEND_WINDOW, TOKEN_LEEWAY},
     server_frame::Welcome,
     version::PROTOCOL,
 };
@@ -170,6 +170,10 @@ async fn find_or_register(
     let devices = read_devices(shared, user).await?;
     if devices.get(device).is_some() {
         return Ok((devices, false));
+    }
+    // The log decides; but a full list is no reason to write to it with every attempt.
+    if devices.active().count() >= DEVICES_MAX {
+        return Err(CloseCode::TooManyDevices);
     }
     let deciding = register(shared, user, device, hello);
     let verdict = tokio::time::timeout(REGISTER_WITHIN, deciding).await;

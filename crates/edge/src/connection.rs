@@ -32,6 +32,10 @@ use crate::{
 
 /// Bytes of one write: what QUIC packs well, and what a delivery buffer is filled up to.
 const WRITE_BYTES: usize = 16 * 1024;
+/// Capacity an empty buffer keeps.
+const KEPT_BYTES: usize = 64 * 1024;
+/// Bytes of answers beyond which further ones stay in the session, which bounds them.
+const CONTROL_BYTES: usize = 4 * WRITE_BYTES;
 /// Appends the log has not answered. More than the window because the session answers Retry after a
 /// while and lets the client send again; at the limit sends are Busy.
 const APPENDS_MAX: usize = 4 * SEND_WINDOW as usize;
@@ -49,7 +53,15 @@ const CONTROL_PRIORITY: i32 = 10;
 /// Dropping it ends the connection; what was accepted stays accepted.
 pub(crate) async fn serve(shared: Arc<Shared>, connection: link::Connection, half_open: HalfOpen) {
     let session = admission::new_session(&shared);
-    let accepted = tokio::time::timeout(AUTHENTICATE_WITHIN, connection.accept_bi()).await;
+    let accepted = tokio::time::timeout(AUTHENTICATE_WITHIN, connection.accept_bi());
+    let accepted = tokio::select! {
+        biased;
+        () = shared.draining.cancelled() => {
+            connection.close(CloseCode::GoingAway.code(), "going away");
+            return;
+        }
+        accepted = accepted => accepted,
+    };
     let Ok(Ok((control, receiver))) = accepted else {
         connection.close(CloseCode::Unauthenticated.code(), "no Hello in time");
         return;
@@ -224,6 +236,7 @@ impl Driver {
                     if !self.control_out.is_empty() =>
                 {
                     wrote?;
+                    shrink(&mut self.control_out);
                     self.stalled_since =
                         (!self.control_out.is_empty()).then(|| self.shared.now());
                 }
@@ -239,7 +252,10 @@ impl Driver {
             self.perform(effect)?;
         }
         let now = self.shared.now();
-        self.session.poll_control(&mut self.control_out);
+        // What is not taken counts as unanswered: a client that does not read asks no more.
+        if self.control_out.len() < CONTROL_BYTES {
+            self.session.poll_control(&mut self.control_out);
+        }
         if self.control_out.is_empty() {
             self.stalled_since = None;
         } else if self.control_out.len() > self.shared.config.control_bytes_max {
@@ -405,6 +421,7 @@ impl Driver {
                 reason: "a frame that is malformed or over its limit",
             };
             let Some(bytes) = take_frame(&mut self.input, limit).map_err(malformed)? else {
+                shrink(&mut self.input);
                 return Ok(());
             };
             let frame = ClientFrame::decode(bytes).map_err(malformed)?;
@@ -458,6 +475,13 @@ impl Driver {
 
     fn user(&self) -> UserId {
         self.admitted.as_ref().expect("only an admitted client's frames ask for this").user
+    }
+}
+
+/// Gives back the memory of a burst; an idle connection keeps little.
+fn shrink(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
+        *buffer = BytesMut::new();
     }
 }
 

@@ -122,7 +122,12 @@ fn take(shared: &Arc<Shared>, incoming: Incoming, tasks: &mut JoinSet<()>) {
             let shared = shared.clone();
             tasks.spawn(async move {
                 let _slot = slot;
-                if let Ok(connection) = incoming.accept().await {
+                let connection = tokio::select! {
+                    biased;
+                    () = shared.draining.cancelled() => return,
+                    connection = incoming.accept() => connection,
+                };
+                if let Ok(connection) = connection {
                     connection::serve(shared, connection, half_open).await;
                 }
             });

@@ -106,6 +106,29 @@ async fn a_broken_link_of_a_worker_has_mailboxes_compared_at_once() {
 }
 
 #[tokio::test]
+async fn routes_that_presence_forgot_are_written_again() {
+    let config = EdgeConfig { lease_ttl_ms: 1_000, ..EdgeConfig::default() };
+    let cluster = Cluster::start_with(config).await;
+    let _client = cluster.connect("bob", &Key::new()).await;
+    let routes = cluster.world.routes();
+    assert_eq!(routes.len(), 1);
+    cluster.until(|| cluster.world.leases() == 1).await;
+    cluster.world.forget_presence();
+    cluster.until(|| cluster.world.routes() == routes).await;
+}
+
+#[tokio::test]
+async fn a_route_that_could_not_be_written_is_written_when_presence_answers_again() {
+    let config = EdgeConfig { lease_ttl_ms: 1_000, ..EdgeConfig::default() };
+    let cluster = Cluster::start_with(config).await;
+    cluster.world.fail_presence();
+    let _client = cluster.connect("bob", &Key::new()).await;
+    assert!(cluster.world.routes().is_empty());
+    cluster.world.forget_presence();
+    cluster.until(|| cluster.world.routes().len() == 1).await;
+}
+
+#[tokio::test]
 async fn an_acknowledged_position_is_stored_with_the_time_of_having_everything() {
     let cluster = Cluster::start().await;
     let bob = user("bob");

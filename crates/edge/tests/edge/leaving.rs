@@ -87,6 +87,17 @@ async fn a_draining_edge_takes_nobody_in_and_stays_ready() {
 }
 
 #[tokio::test]
+async fn a_client_that_never_says_hello_does_not_hold_up_a_drain() {
+    let mut cluster = Cluster::start().await;
+    let silent = cluster.dial().await.unwrap();
+    let (_sender, _receiver) = silent.open_bi().await.unwrap();
+    cluster.until(|| cluster.handle.connections() == 1).await;
+    cluster.stop.cancel();
+    assert!(silent.closed().await.by_peer);
+    assert_eq!(cluster.ended().await, Ok(()));
+}
+
+#[tokio::test]
 async fn silence_of_the_control_log_is_not_ready() {
     let config = EdgeConfig { control_silence_ms: 2_000, ..EdgeConfig::default() };
     let cluster = Cluster::start_with(config).await;

@@ -14,7 +14,10 @@ use wire::{
     server_frame::{Answer, BusyReason, QueryError, RejectReason},
 };
 
-use crate::client::{Cluster, Key, user};
+use crate::{
+    client::{Cluster, Key, user},
+    world::item,
+};
 
 #[tokio::test]
 async fn a_send_is_accepted_and_in_the_mailbox() {
@@ -136,9 +139,8 @@ async fn a_user_sees_the_own_devices() {
 async fn history_comes_newest_first_and_page_by_page() {
     let cluster = Cluster::start().await;
     let bob = user("bob");
-    let rows: Vec<Seq> = (0..5)
-        .map(|n| cluster.world.put_row(bob, crate::world::item(bob, &n.to_string())))
-        .collect();
+    let rows: Vec<Seq> =
+        (0..5).map(|n| cluster.world.put_row(bob, item(bob, &n.to_string()))).collect();
     let mut client = cluster.connect("bob", &Key::new()).await;
     let mut seen = Vec::new();
     let mut before = None;
@@ -153,6 +155,24 @@ async fn history_comes_newest_first_and_page_by_page() {
     }
     let newest_first: Vec<Seq> = rows.into_iter().rev().collect();
     assert_eq!(seen, newest_first);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_read_its_answers_is_closed() {
+    let config = EdgeConfig { slow_reader_ms: 1_000, ..EdgeConfig::default() };
+    let cluster = Cluster::start_with(config).await;
+    let bob = user("bob");
+    let large = "x".repeat(60_000);
+    for _ in 0..3 {
+        cluster.world.put_row(bob, item(bob, &large));
+    }
+    let mut client = cluster.connect("bob", &Key::new()).await;
+    // More than both ends keep on the way, each asked for when the one before was read.
+    for request in 1..=8 {
+        client.say(ClientFrame::Read(Read { request, before: None, limit: 3 })).await;
+        cluster.until(|| cluster.world.pages_read() == request as usize).await;
+    }
+    assert_eq!(client.closed().await, CloseCode::SlowReader);
 }
 
 #[tokio::test]

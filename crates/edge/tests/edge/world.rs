@@ -47,6 +47,7 @@ struct State {
     routes: Vec<Route>,
     leases: Vec<Lease>,
     presence_fails: bool,
+    pages_read: usize,
 }
 
 impl World {
@@ -124,6 +125,18 @@ impl World {
 
     pub(crate) fn fail_presence(&self) {
         self.0.state().presence_fails = true;
+    }
+
+    /// As a restart without a disk does.
+    pub(crate) fn forget_presence(&self) {
+        let mut state = self.0.state();
+        state.presence_fails = false;
+        state.routes.clear();
+        state.leases.clear();
+    }
+
+    pub(crate) fn pages_read(&self) -> usize {
+        self.0.state().pages_read
     }
 
     pub(crate) fn hold_appends(&self, held: bool) {
@@ -293,6 +306,7 @@ impl Mailbox for Inner {
     }
     fn read_back(&self, range: Range) -> BoxFuture<'_, Result<Rows, StoreError>> {
         let all = Range { rows_max: usize::MAX, ..range };
+        self.state().pages_read += 1;
         Box::pin(async move {
             let mut rows = self.read(all).await?.rows;
             rows.reverse();
