@@ -1,8 +1,8 @@
 //! The committer: the one thread that appends to the log.
 //!
-//! It takes what is queued, gives offsets and log times, writes one block for each lane in one batch,
-//! syncs once, shows the blocks to readers and answers the appends. What comes meanwhile shares the
-//! next sync.
+//! It takes what is queued, gives offsets and log times, writes one block for each lane in one
+//! batch, syncs once, shows the blocks to readers and answers the appends. What comes meanwhile
+//! shares the next sync.
 
 use std::sync::Arc;
 
@@ -208,7 +208,8 @@ fn encode_letter(letter: &DeadLetter) -> (Vec<u8>, Vec<u8>) {
     (key, value)
 }
 
-/// The position before every record of an epoch starts at this offset: zero means *nothing read yet*.
+/// The position before every record of an epoch starts at this offset: zero means *nothing read
+/// yet*.
 pub(crate) fn first_offset(epoch: Epoch) -> u64 {
     u64::from(epoch.get() == 0)
 }

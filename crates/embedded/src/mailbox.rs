@@ -33,10 +33,10 @@ const ROW_OVERHEAD: usize = 24 + ROW_HEADER_LEN + 16 + 16;
 
 /// The mailboxes in the store.
 ///
-/// Layouts, integers big-endian. Row: key user at 0, position at 16; value expiry at 0, log time at 8,
-/// item at 16. Head: key user; value head at 0, position erased up to at 8. Cursor: key user at 0,
-/// device at 16; value position at 0, caught up at 8. Mark: key partition at 0, source partition at
-/// 2; value position.
+/// Layouts, integers big-endian. Row: key user at 0, position at 16; value expiry at 0, log time at
+/// 8, item at 16. Head: key user; value head at 0, position erased up to at 8. Cursor: key user at
+/// 0, device at 16; value position at 0, caught up at 8. Mark: key partition at 0, source partition
+/// at 2; value position.
 pub(crate) struct MailboxEngine {
     store: Arc<Store>,
     clock: WallClock,
