@@ -197,7 +197,7 @@ impl Parts {
     fn measure_space(&self) {
         let shared = self.log.shared();
         match (self.config.free_space)(&self.config.directory) {
-            Ok(free_bytes) => shared.space.measured(free_bytes, shared.backlog_bytes()),
+            Ok(free_bytes) => self.store.space.measured(free_bytes, shared.backlog_bytes()),
             Err(error) => tracing::warn!(%error, "free disk space is not known"),
         }
     }

@@ -23,7 +23,6 @@ use crate::{
     queue::{Append, Fate, OFFSETS_AT_RISK, Queue, Work},
     reader::LogReader,
     segment::{Last, Segment, Segments, corrupt},
-    space::Space,
     store::Store,
 };
 
@@ -51,7 +50,6 @@ pub(crate) struct Shared {
     pub(crate) layout: Layout,
     pub(crate) config: EngineConfig,
     pub(crate) store: Arc<Store>,
-    pub(crate) space: Space,
     queue: Arc<Queue>,
 }
 
@@ -105,10 +103,9 @@ impl LogEngine {
         let thread = std::thread::Builder::new()
             .name("posthorn-log".into())
             .spawn(move || committer.run())?;
-        let space = Space::new(config);
         let config = config.clone();
         let shared =
-            Shared { db, meta, dead_letters, segments, lanes, layout, config, store, space, queue };
+            Shared { db, meta, dead_letters, segments, lanes, layout, config, store, queue };
         Ok(Arc::new(Self { shared: Arc::new(shared), committer: Mutex::new(Some(thread)) }))
     }
 
@@ -161,7 +158,7 @@ impl Log for LogEngine {
         if shared.config.faults.refuses() {
             return Err(Refused::Overload);
         }
-        if !shared.space.take(bytes as u64) {
+        if !shared.store.space.take_append(bytes as u64) {
             return Err(Refused::Storage);
         }
         let fate = if records.iter().any(|(lane, _)| shared.lanes[*lane].has_untold()) {

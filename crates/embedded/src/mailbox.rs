@@ -144,7 +144,7 @@ impl Mailbox for MailboxEngine {
 
 /// Stores rows, heads and marks as one.
 fn append(store: &Store, batch: &Batch, bytes: usize, now_ms: u64) -> Result<(), StoreError> {
-    store.write(|writes| {
+    store.add(bytes, |writes| {
         let mut heads: HashMap<UserId, Head> = HashMap::with_capacity(batch.rows.len());
         for row in &batch.rows {
             let head = match heads.entry(row.user) {
@@ -172,7 +172,6 @@ fn append(store: &Store, batch: &Batch, bytes: usize, now_ms: u64) -> Result<(),
                 writes.insert(&store.marks, key, source.seq.get().to_be_bytes());
             }
         }
-        store.count(bytes);
         Ok(())
     })
 }

@@ -18,7 +18,7 @@ use std::{
 use bytes::Bytes;
 use embedded::{Engine, EngineConfig, OpenError, faults::Faults};
 use ports::{
-    Engines, EntityId, Log,
+    Engines, EntityId, Log, StoreError,
     entities::Change,
     log::{Entry, Reader, Refused},
     mailbox::{Batch, Range, Row},
@@ -183,6 +183,32 @@ async fn appends_are_refused_while_the_disk_has_no_room() {
     reader.commit(entry.seq).await.unwrap();
     engine.maintain(now_ms()).unwrap();
     taken(60).unwrap().await.unwrap();
+}
+
+#[tokio::test]
+async fn stores_wait_while_the_disk_has_no_room_and_erasing_does_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(1 << 20));
+    let measured = Arc::clone(&free);
+    let config = EngineConfig {
+        disk_reserve_bytes: 4000,
+        free_space: Arc::new(move |_| Ok(measured.load(SeqCst))),
+        ..config(&directory)
+    };
+    let (engine, engines) = open(&config);
+    let user = UserId::from_bytes([1; 16]);
+    let store = |position| {
+        let rows = vec![row(user, position, 1000)];
+        engines.mailbox.append(Batch { rows, marks: Vec::new() })
+    };
+    store(1).await.unwrap();
+    free.store(3000, SeqCst);
+    engine.maintain(now_ms()).unwrap();
+    assert!(matches!(store(2).await, Err(StoreError::Retry(_))));
+    engines.mailbox.erase(user, Seq::from_u64(1)).await.unwrap();
+    free.store(5000, SeqCst);
+    engine.maintain(now_ms()).unwrap();
+    store(2).await.unwrap();
 }
 
 #[tokio::test]
