@@ -33,7 +33,7 @@ const TOKEN_WITHIN: Duration = Duration::from_secs(30);
 /// A connection that lasted so long was a good one: the next attempt comes at once.
 const GOOD_AFTER: Duration = Duration::from_secs(10);
 /// A refused token is tried again, freshly, so often before the client gives up.
-const REFUSED_MAX: u32 = 3;
+const REFUSED_MAX: u32 = 2;
 /// The edge has this long to read the last bytes.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
@@ -109,7 +109,7 @@ impl Driver {
                 End::Refused => {
                     self.refused += 1;
                     self.failures += 1;
-                    if !self.was_connected || self.refused >= REFUSED_MAX {
+                    if self.refused >= REFUSED_MAX {
                         break Closed::Unauthenticated;
                     }
                     self.set_connecting("the cluster refused the token".into());
@@ -181,8 +181,11 @@ impl Driver {
             self.pump(None).await.map_err(End::Closed)?;
             tokio::select! {
                 biased;
-                // Not connected: there is nothing to wait for.
-                () = stop.cancelled() => return Err(End::Stopped),
+                () = stop.cancelled() => {
+                    // Not connected: there is nothing to wait for, only to keep.
+                    self.pump(None).await.map_err(End::Closed)?;
+                    return Err(End::Stopped);
+                }
                 () = shared.work.notified() => {}
                 reached = &mut reaching => {
                     let (live, greeting) = reached.map_err(|error| self.unreached(error))?;
