@@ -195,14 +195,13 @@ async fn caught_up_comes_after_everything_that_waited() {
     let bob = cluster.client("bob", MemoryStore::new()).await;
     let (mut inbox, mut seen) = (bob.inbox(), Vec::new());
     loop {
-        match inbox.next().await.unwrap() {
-            Event::Item(item) => {
-                item.ack();
-                seen.push(text(&item));
-            }
-            Event::CaughtUp(_) => break,
-            other => panic!("{other:?}"),
+        let event = inbox.next().await.unwrap();
+        if let Event::CaughtUp(_) = event {
+            break;
         }
+        let Event::Item(item) = event else { panic!("{event:?}") };
+        item.ack();
+        seen.push(text(&item));
     }
     assert_eq!(seen, numbered(0..600));
 }

@@ -86,12 +86,10 @@ fn sent(client: &mut ClientSession) -> Vec<ClientFrame> {
 
 /// Counter and predecessor of each send.
 fn sends(client: &mut ClientSession) -> Vec<(u64, Option<(u64, bool)>)> {
-    let send = |frame: ClientFrame| match frame {
-        ClientFrame::Send(Send { id, previous, .. }) => {
-            let previous = previous.map(|Previous { id, accepted }| (id.counter.get(), accepted));
-            (id.counter.get(), previous)
-        }
-        other => panic!("{other:?}"),
+    let send = |frame: ClientFrame| {
+        let ClientFrame::Send(Send { id, previous, .. }) = frame else { panic!("{frame:?}") };
+        let previous = previous.map(|Previous { id, accepted }| (id.counter.get(), accepted));
+        (id.counter.get(), previous)
     };
     sent(client).into_iter().map(send).collect()
 }
