@@ -103,10 +103,8 @@ pub(crate) enum TailError {
     Newer(DecodeError),
 }
 
-/// Reads the control log for ever; `revoked` is called for every revocation.
-///
-/// # Errors
-/// When it must not be read on: the edge stops.
+/// Reads the control log; `revoked` is called for every revocation. Ends only when the log must not
+/// be read on: the edge stops then.
 ///
 /// # Cancel safety
 /// May be dropped at any time; a new call begins at the first record again, which changes nothing.
@@ -114,44 +112,49 @@ pub(crate) async fn tail(
     control: &Control,
     log: Arc<dyn Log>,
     revoked: impl Fn(UserId, DeviceId),
-) -> Result<(), TailError> {
+) -> TailError {
     loop {
-        let mut reader = match log.open(Topic::Control, Partition::new(0)).await {
-            Ok(reader) => reader,
-            Err(error) => {
-                wait_after(error).await?;
-                continue;
-            }
+        if let Err(error) = tail_once(control, &*log, &revoked).await {
+            return error;
+        }
+        tokio::time::sleep(READ_AGAIN_AFTER).await;
+    }
+}
+
+/// Reads from the first record until the log has to be opened again.
+async fn tail_once(
+    control: &Control,
+    log: &dyn Log,
+    revoked: &impl Fn(UserId, DeviceId),
+) -> Result<(), TailError> {
+    let mut reader = match log.open(Topic::Control, Partition::new(0)).await {
+        Ok(reader) => reader,
+        Err(error) => return again(error),
+    };
+    loop {
+        let entries = match reader.next_batch(BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await {
+            Ok(entries) => entries,
+            Err(error) => return again(error),
         };
-        loop {
-            let entries = match reader.next_batch(BATCH_RECORDS_MAX, BATCH_BYTES_MAX).await {
-                Ok(entries) => entries,
-                Err(error) => {
-                    wait_after(error).await?;
-                    break;
-                }
-            };
-            control.handle_heard();
-            for entry in entries {
-                match ControlRecord::decode(entry.record) {
-                    Ok(ControlRecord::Heartbeat(heartbeat)) => control.handle_heartbeat(heartbeat),
-                    Ok(ControlRecord::Revoked(user, device)) => revoked(user, device),
-                    // The numbers of partitions are checked by whoever opened the log.
-                    Ok(ControlRecord::EpochMap(_)) => {}
-                    Err(error @ DecodeError::NewerRecord(_)) => return Err(TailError::Newer(error)),
-                    Err(error) => tracing::error!(%error, "a control record cannot be read"),
-                }
+        control.handle_heard();
+        for entry in entries {
+            match ControlRecord::decode(entry.record) {
+                Ok(ControlRecord::Heartbeat(heartbeat)) => control.handle_heartbeat(heartbeat),
+                Ok(ControlRecord::Revoked(user, device)) => revoked(user, device),
+                // The numbers of partitions are checked by whoever opened the log.
+                Ok(ControlRecord::EpochMap(_)) => {}
+                Err(error @ DecodeError::NewerRecord(_)) => return Err(TailError::Newer(error)),
+                Err(error) => tracing::error!(%error, "a control record cannot be read"),
             }
         }
     }
 }
 
-async fn wait_after(error: ReadError) -> Result<(), TailError> {
+fn again(error: ReadError) -> Result<(), TailError> {
     match error {
         ReadError::Stop(reason) => Err(TailError::Refused(reason)),
         ReadError::Retry(_) | ReadError::Lost => {
             tracing::warn!(%error, "the control log is not read now");
-            tokio::time::sleep(READ_AGAIN_AFTER).await;
             Ok(())
         }
     }

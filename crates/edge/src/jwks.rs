@@ -93,10 +93,8 @@ fn fetch(url: &str, ca_file: Option<&PathBuf>) -> Result<Vec<u8>, String> {
         }
     };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(roots)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
+    let tls =
+        TlsConfig::builder().root_certs(roots).unversioned_rustls_crypto_provider(provider).build();
     let agent = ureq::Agent::config_builder()
         .https_only(!is_local)
         .max_redirects(0)
@@ -141,8 +139,13 @@ fn parse_key(value: serde_json::Value) -> Option<Key> {
         AlgorithmParameters::OctetKeyPair(key) if key.curve == EllipticCurve::Ed25519 => {
             (Algorithm::EdDSA, KeyAlgorithm::EdDSA)
         }
-        // Symmetric keys above all: whoever verifies with one could mint with it.
-        _ => return None,
+        // Other curves and kinds, symmetric keys above all: whoever verifies with one could mint
+        // with it.
+        AlgorithmParameters::EllipticCurve(_)
+        | AlgorithmParameters::OctetKeyPair(_)
+        | AlgorithmParameters::OctetKey(_)
+        | AlgorithmParameters::Other(_)
+        | _ => return None,
     };
     if jwk.common.key_algorithm.is_some_and(|declared| declared != named) {
         return None;

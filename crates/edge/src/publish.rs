@@ -84,7 +84,12 @@ struct Plan {
 }
 
 impl Sender {
-    pub(crate) fn new(user: UserId, device: DeviceId, publisher: &Publisher, budget: Budget) -> Self {
+    pub(crate) fn new(
+        user: UserId,
+        device: DeviceId,
+        publisher: &Publisher,
+        budget: Budget,
+    ) -> Self {
         let partition = partition_of(Address::User(user), publisher.mail_partitions);
         Self { user, device, partition, budget, sizing: false }
     }

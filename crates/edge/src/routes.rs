@@ -8,18 +8,21 @@ use std::{
     },
 };
 
+use ports::presence::Route;
 use session::close::CloseCode;
 use tokio::sync::Notify;
-use wire::{DeviceId, Generation, Seq, UserId, delivery_frame::Deliver};
+use wire::{DeviceId, EdgeId, Generation, Seq, UserId, delivery_frame::Deliver};
 
 /// Shards of the table, so that pushes for different devices rarely meet at one lock.
 const SHARDS: usize = 32;
 /// Bits of a generation below the milliseconds: connections of one edge in the same millisecond.
 const GENERATION_BITS: u32 = 12;
 
+type Shard = HashMap<(UserId, DeviceId), Arc<Handle>>;
+
 /// The devices connected to this edge.
 pub(crate) struct Routes {
-    shards: Vec<Mutex<HashMap<(UserId, DeviceId), Arc<Handle>>>>,
+    shards: Vec<Mutex<Shard>>,
     len: AtomicUsize,
     last_generation: AtomicU64,
     push_queue_len: usize,
@@ -35,7 +38,7 @@ pub(crate) struct Handle {
     push_queue_len: usize,
     /// What the device acknowledged, so that a head check needs not wake a connection for nothing.
     acknowledged: AtomicU64,
-    /// When it last had everything, milliseconds since 1970.
+    /// When it last had everything, milliseconds since 1970; 0 before it is admitted.
     caught_up_ms: AtomicU64,
 }
 
@@ -146,8 +149,8 @@ impl Routes {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Later connections get higher ones, also on another edge as far as clocks agree. Where they do
-    /// not, the device's pushes come late, at the head check, until it connects again.
+    /// Later connections get higher ones, also on another edge as far as clocks agree. Where they
+    /// do not, the device's pushes come late, at the head check, until it connects again.
     fn next_generation(&self, now_ms: u64) -> Generation {
         let from_clock = now_ms << GENERATION_BITS;
         let next = |last: u64| Some(from_clock.max(last + 1));
@@ -156,7 +159,7 @@ impl Routes {
         Generation::new(from_clock.max(last + 1))
     }
 
-    fn shard(&self, device: DeviceId) -> MutexGuard<'_, HashMap<(UserId, DeviceId), Arc<Handle>>> {
+    fn shard(&self, device: DeviceId) -> MutexGuard<'_, Shard> {
         lock(&self.shards[usize::from(device.as_bytes()[7]) % SHARDS])
     }
 }
@@ -190,6 +193,12 @@ impl Handle {
         lock(&self.waiting).head = Some(head);
         self.wake.notify_one();
         true
+    }
+
+    /// How the rest of the cluster sees this connection.
+    pub(crate) fn route(&self, edge: EdgeId) -> Route {
+        let Self { user, device, generation, .. } = *self;
+        Route { user, device, edge, generation }
     }
 
     pub(crate) fn acknowledged(&self) -> Seq {

@@ -203,6 +203,23 @@ impl Sender {
             SenderCarrier::Memory(carrier) => carrier.finish(),
         }
     }
+
+    /// [`Sender::finish`], then waits until everything written is at the peer, where a
+    /// [`Connection::close`] no longer loses it. Waits for as long as the peer takes: put the
+    /// deadline around it.
+    ///
+    /// # Errors
+    /// As [`Sender::write`]: something may be lost.
+    ///
+    /// # Cancel safety
+    /// A dropped call finished the stream; call again to go on waiting.
+    pub async fn finished(&mut self) -> Result<(), LinkError> {
+        self.finish();
+        match &mut self.0 {
+            SenderCarrier::Quic(carrier) => carrier.finished().await,
+            SenderCarrier::Memory(carrier) => carrier.finished().await,
+        }
+    }
 }
 
 /// The receiving half of a stream. Dropping it stops the peer's sending half.

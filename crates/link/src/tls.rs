@@ -266,3 +266,17 @@ impl ClientCertVerifier for NamedClients {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::{CipherSuite, NamedGroup};
+
+    use super::*;
+
+    #[test]
+    fn the_cheap_suite_and_the_post_quantum_group_come_first() {
+        let provider = provider();
+        assert_eq!(provider.cipher_suites[0].suite(), CipherSuite::TLS13_AES_128_GCM_SHA256);
+        assert_eq!(provider.kx_groups[0].name(), NamedGroup::X25519MLKEM768);
+    }
+}

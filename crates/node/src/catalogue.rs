@@ -86,6 +86,7 @@ catalogue! {
     GroupUnknown "PH0504" Refused "no such group, or not a member of it";
     DeviceUnknown "PH0505" Refused "no such device";
     InputUnreadable "PH0506" Failure "the input cannot be read";
+    OutputClosed "PH0507" Failure "the output cannot be written";
     // Demo.
     DemoLine "PH0601" Usage "a line of the input is not a message";
     DemoEmpty "PH0602" Usage "the input holds no message";

@@ -1,1 +1,5 @@
-fn main() {}
+//! The program `posthorn`.
+
+fn main() -> std::process::ExitCode {
+    node::main()
+}

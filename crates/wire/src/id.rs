@@ -40,7 +40,8 @@ macro_rules! byte_id {
             #[must_use]
             pub fn from_hex(text: &str) -> Option<Self> {
                 let mut bytes = [0; $len];
-                if text.len() != 2 * $len || !text.is_ascii() {
+                // Parsing a number alone would take a sign for a digit.
+                if text.len() != 2 * $len || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                     return None;
                 }
                 for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Ciphertext of one message, bytes. Larger content is an attachment reference. Over it: *Reject*.
+/// Ciphertext of one message, bytes. Larger content is an attachment reference. Over it: a
+/// protocol error, since a client knows it.
 pub const PAYLOAD_BYTES_MAX: usize = 64 * 1024;
 /// Members of a group. Over it: a *Result* saying so.
 pub const GROUP_MEMBERS_MAX: usize = 512;

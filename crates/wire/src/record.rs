@@ -264,15 +264,17 @@ fn decode<M: Message + Default>(mut bytes: Bytes) -> Result<M, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Malformed);
     }
-    if bytes.len() > RECORD_BYTES_MAX {
-        return Err(DecodeError::Length("record"));
-    }
+    let record_len = bytes.len();
     let format = bytes.get_u8();
+    // Before the limit, which a newer format may have raised: that record must not be given up.
     if format > version::RECORD {
         return Err(DecodeError::NewerRecord(format));
     }
     if format < version::RECORD {
         return Err(DecodeError::Malformed);
+    }
+    if record_len > RECORD_BYTES_MAX {
+        return Err(DecodeError::Length("record"));
     }
     Ok(M::decode(bytes)?)
 }

@@ -20,12 +20,10 @@ use crate::{
 const WRITE_WITHIN: Duration = Duration::from_secs(5);
 
 /// Appends records to the control log and waits until they are durable.
-pub(crate) async fn append_control(
-    log: &dyn Log,
-    records: &[ControlRecord],
-) -> Result<(), String> {
+pub(crate) async fn append_control(log: &dyn Log, records: &[ControlRecord]) -> Result<(), String> {
     let records = records.iter().map(|record| (Partition::new(0), record.encode())).collect();
-    let append = log.try_append(Topic::Control, records).map_err(|refused: Refused| refused.to_string())?;
+    let append =
+        log.try_append(Topic::Control, records).map_err(|refused: Refused| refused.to_string())?;
     append.await.map(drop).map_err(|error| error.to_string())
 }
 
@@ -42,13 +40,13 @@ pub(crate) struct Heart {
 impl Heart {
     /// Runs until the worker stops: the epoch map once, then a heartbeat of each partition each time.
     pub(crate) async fn run(self) {
-        let map = ControlRecord::EpochMap(EpochMap {
+        let map = [ControlRecord::EpochMap(EpochMap {
             epoch: self.log.epoch(),
             mail_partitions: self.log.partition_count(Topic::Mail),
             group_partitions: self.log.partition_count(Topic::Group),
-        });
+        })];
         let log = self.log.as_ref();
-        let told = self.retry.until_appended(|_| append_control(log, &[map])).await;
+        let told = self.retry.until_appended(|| append_control(log, &map)).await;
         let stop = self.retry.stop.clone();
         let beat = async {
             let mut ticks = interval(self.every);

@@ -70,8 +70,7 @@ impl Process for MailLane {
                 Parsed::Change(change) => self.change(place, change).await?,
                 Parsed::Unreadable(reason) => self.context.put_aside(entry, &reason).await?,
                 Parsed::Newer(error) => {
-                    (count, end) =
-                        (index, Some(End::Alarm(Alarm::NewerRecord, error.to_string())));
+                    (count, end) = (index, Some(End::Alarm(Alarm::NewerRecord, error.to_string())));
                     break;
                 }
             }
@@ -83,11 +82,13 @@ impl Process for MailLane {
 
 /// Whose devices decide about a copy in these records.
 fn senders(records: &[Parsed]) -> HashSet<UserId> {
-    let copies = |parsed: &Parsed| match parsed {
-        Parsed::Rows(rows) => rows.deliveries.iter().filter_map(|parcel| parcel.sender_copy).collect(),
-        Parsed::Change(_) | Parsed::Newer(_) | Parsed::Unreadable(_) => Vec::new(),
-    };
-    records.iter().flat_map(copies).collect()
+    fn parcels(parsed: &Parsed) -> &[Parcel] {
+        match parsed {
+            Parsed::Rows(rows) => &rows.deliveries,
+            Parsed::Change(_) | Parsed::Newer(_) | Parsed::Unreadable(_) => &[],
+        }
+    }
+    records.iter().flat_map(parcels).filter_map(|parcel| parcel.sender_copy).collect()
 }
 
 impl MailLane {
@@ -165,7 +166,7 @@ impl MailLane {
 
     /// Tells every process.
     async fn announce(&self, record: ControlRecord) -> Result<(), End> {
-        let log = &self.context.engines.log;
-        self.context.retry.until_appended(|_| append_control(log.as_ref(), &[record])).await
+        let (log, records) = (self.context.engines.log.as_ref(), [record]);
+        self.context.retry.until_appended(|| append_control(log, &records)).await
     }
 }

@@ -93,25 +93,23 @@ impl Retry {
         }
     }
 
-    /// `attempt` until the records are durable. It is told how often it failed.
+    /// `attempt` until the records are durable.
     ///
     /// # Errors
     /// [`End::Stopped`].
     pub(crate) async fn until_appended<T, E, F>(
         &self,
-        mut attempt: impl FnMut(u32) -> F,
+        mut attempt: impl FnMut() -> F,
     ) -> Result<T, End>
     where
         E: std::fmt::Display,
         F: Future<Output = Result<T, E>>,
     {
         let mut backoff = self.backoff();
-        let mut failures = 0_u32;
         loop {
-            match attempt(failures).await {
+            match attempt().await {
                 Ok(done) => return Ok(done),
                 Err(error) => {
-                    failures = failures.saturating_add(1);
                     self.metrics.append_retries.inc();
                     tracing::warn!(%error, "an append failed; doing the same again");
                     backoff.wait(&self.stop).await?;

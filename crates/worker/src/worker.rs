@@ -93,10 +93,10 @@ impl Worker {
     /// Dropping the future ends everything at once and loses nothing that was accepted.
     pub async fn run(self, stop: CancellationToken) -> Result<(), RunError> {
         // Pushes go on until the lanes have ended.
-        let stop_pushes = CancellationToken::new();
+        let (stop_lanes, stop_pushes) = (stop.child_token(), CancellationToken::new());
         let mut pushes = JoinSet::new();
         let push = self.start_pushes(&mut pushes, &stop_pushes);
-        let mut lanes = self.start_lanes(push, &stop);
+        let mut lanes = self.start_lanes(push, &stop_lanes);
         let mut result = Ok(());
         tokio::select! {
             biased;
@@ -104,7 +104,7 @@ impl Worker {
             failed = first_panic(&mut lanes) => result = Err(failed),
             failed = first_panic(&mut pushes) => result = Err(failed),
         }
-        stop.cancel();
+        stop_lanes.cancel();
         let ended = async { while lanes.join_next().await.is_some() {} };
         if timeout(self.config.drain_within, ended).await.is_err() {
             tracing::warn!("lanes did not end in time; what they had in hand is done again later");
@@ -115,11 +115,7 @@ impl Worker {
         result
     }
 
-    fn start_pushes(
-        &self,
-        tasks: &mut JoinSet<()>,
-        stop: &CancellationToken,
-    ) -> Option<PushQueue> {
+    fn start_pushes(&self, tasks: &mut JoinSet<()>, stop: &CancellationToken) -> Option<PushQueue> {
         if !self.config.push_enabled || !self.config.roles.mail {
             return None;
         }

@@ -1,10 +1,9 @@
+//! What becomes of a send, record by record.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Mutex;
 
-use ports::{
-    log::{DeadLetter, ReadError, Reader},
-};
+use ports::log::{DeadLetter, ReadError, Reader};
 use wire::{Counter, Epoch, Offset, RunId, SendId};
 
 use super::*;
@@ -74,8 +73,7 @@ struct Fixture {
 fn fixture(partitions: u16) -> Fixture {
     let log = Arc::new(Notebook { partitions, ..Notebook::default() });
     let control = Arc::new(Control::for_test(partitions, 1_000));
-    let publisher =
-        Publisher::new(log.clone(), control, EdgeMetrics::for_test(), || 1_000);
+    let publisher = Publisher::new(log.clone(), control, EdgeMetrics::for_test(), || 1_000);
     let budget = Budget::new(Duration::ZERO, 1_000, 100_000);
     let sender = Sender::new(ALICE, PHONE, &publisher, budget);
     Fixture { log, publisher, sender }
@@ -111,8 +109,7 @@ impl Fixture {
 fn user_where(other: UserId, partitions: u16, same: bool) -> UserId {
     let home = partition_of(Address::User(other), partitions);
     let candidates = (10..=255).map(|n| UserId::from_bytes([n; 16]));
-    let fits =
-        |user: &UserId| (partition_of(Address::User(*user), partitions) == home) == same;
+    let fits = |user: &UserId| (partition_of(Address::User(*user), partitions) == home) == same;
     candidates.filter(|user| *user != other).find(fits).unwrap()
 }
 
@@ -182,18 +179,14 @@ fn what_a_client_may_not_send_is_rejected_with_the_reason() {
         Body::DeviceChange(DeviceChange::Register { device_key: [0; 32], agent: String::new() });
     let group = |change| send(Address::Group(GROUP), Body::GroupChange(change));
     let ttl = Send { ttl_s: 30 * 24 * 3600 + 1, ..message(Address::User(bob)) };
-    let crowd: Vec<_> =
-        (0..512_u16).map(|n| UserId::from_bytes([&n.to_be_bytes()[..]; 8].concat().try_into().unwrap()));
+    let crowd: Vec<_> = (0..512_u128).map(|n| UserId::from_bytes(n.to_be_bytes())).collect();
     let revoke = Body::DeviceChange(DeviceChange::Revoke(PHONE));
     for (sent, reason) in [
         (ttl, RejectReason::Ttl),
         (send(Address::User(ALICE), register), RejectReason::NotAllowed),
         (send(Address::User(bob), revoke.clone()), RejectReason::Address),
         (send(Address::Group(GROUP), revoke), RejectReason::Address),
-        (
-            send(Address::User(bob), Body::GroupChange(GroupChange::Leave)),
-            RejectReason::Address,
-        ),
+        (send(Address::User(bob), Body::GroupChange(GroupChange::Leave)), RejectReason::Address),
         (group(GroupChange::Add(Vec::new())), RejectReason::Members),
         (group(GroupChange::Add(vec![bob, bob])), RejectReason::Members),
         (group(GroupChange::Create(vec![bob, ALICE])), RejectReason::Members),

@@ -70,6 +70,15 @@ impl Pipe {
         Some(true)
     }
 
+    /// Whether the reader has all there is; `None` when it has not yet.
+    fn try_drain(&self) -> Option<Result<(), LinkError>> {
+        let state = self.state();
+        if state.stopped {
+            return Some(Err(LinkError::StreamStopped));
+        }
+        state.bytes.is_empty().then_some(Ok(()))
+    }
+
     fn finish(&self) {
         self.state().finished = true;
         self.readable.notify_one();
@@ -77,6 +86,9 @@ impl Pipe {
 
     fn stop(&self) {
         let mut state = self.state();
+        if state.finished && state.bytes.is_empty() {
+            return;
+        }
         state.stopped = true;
         state.bytes = BytesMut::new();
         self.writable.notify_one();
@@ -115,6 +127,20 @@ impl SenderCarrier {
     pub(crate) fn finish(&mut self) {
         self.show();
         self.pipe.finish();
+    }
+
+    pub(crate) async fn finished(&mut self) -> Result<(), LinkError> {
+        loop {
+            self.handle.check_open()?;
+            if let Some(done) = self.pipe.try_drain() {
+                return done;
+            }
+            tokio::select! {
+                biased;
+                _ = self.closing.changed() => (),
+                () = self.pipe.writable.notified() => (),
+            }
+        }
     }
 
     fn show(&mut self) {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, ops::Range};
 
 use bytes::{Buf, Bytes, BytesMut};
-use quinn::{ConnectionError, ReadError, VarInt, WriteError};
+use quinn::{ConnectionError, ReadError, StoppedError, VarInt, WriteError};
 use tokio::time::timeout;
 use wire::auth::{EXPORTER_LABEL, EXPORTER_LEN};
 
@@ -87,6 +87,14 @@ impl SenderCarrier {
     pub(crate) fn finish(&mut self) {
         // Fails only on a stream that is over already.
         self.0.finish().ok();
+    }
+
+    pub(crate) async fn finished(&mut self) -> Result<(), LinkError> {
+        match self.0.stopped().await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(StoppedError::ZeroRttRejected) => Err(LinkError::StreamStopped),
+            Err(StoppedError::ConnectionLost(error)) => Err(lost(error)),
+        }
     }
 }
 

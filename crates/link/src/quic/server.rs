@@ -79,9 +79,6 @@ impl ServerEndpoint {
     ///
     /// # Errors
     /// When certificate and key do not fit; the old ones stay.
-    ///
-    /// # Panics
-    /// Never: nothing that holds the lock can.
     pub fn set_certificate(&self, certificate: Certificate) -> Result<(), SetupError> {
         let mut config = self.config.lock().expect("nothing panics with the lock held");
         let changed = ServerConfig { certificate, ..config.clone() };

@@ -49,6 +49,21 @@ pub(crate) async fn close_reaches_the_peer(here: &Connection, there: &Connection
     assert_eq!(here.accept_uni().await.unwrap_err(), error);
 }
 
+/// What was written before a stream was finished for good is read even after a close.
+pub(crate) async fn finished_streams_arrive(here: &Connection, there: &Connection) {
+    let mut push = there.open_uni().await.unwrap();
+    write_all(&mut push, b"last words").await.unwrap();
+    let mut pushed = here.accept_uni().await.unwrap();
+    let reading = async { read_exactly(&mut pushed, 10).await };
+    let (finished, read) = tokio::join!(push.finished(), reading);
+    assert_eq!((finished, read.as_slice()), (Ok(()), &b"last words"[..]));
+    drop(pushed);
+    assert_eq!(push.finished().await, Ok(()));
+
+    there.close(1, "");
+    assert_eq!(here.closed().await.code, Some(1));
+}
+
 /// Whoever drops a receiver stops the sender and keeps the connection.
 pub(crate) async fn dropped_receiver_stops_the_sender(here: &Connection, there: &Connection) {
     let (mut sender, mut answers) = here.open_bi().await.unwrap();

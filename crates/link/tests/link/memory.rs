@@ -29,6 +29,12 @@ async fn close_reaches_the_peer() {
 }
 
 #[tokio::test]
+async fn finished_streams_arrive() {
+    let (here, there) = ends();
+    contract::finished_streams_arrive(&here, &there).await;
+}
+
+#[tokio::test]
 async fn dropped_receiver_stops_the_sender() {
     let (here, there) = ends();
     contract::dropped_receiver_stops_the_sender(&here, &there).await;

@@ -34,6 +34,12 @@ async fn close_reaches_the_peer() {
 }
 
 #[tokio::test]
+async fn finished_streams_arrive() {
+    let ends = Connected::new().await;
+    contract::finished_streams_arrive(&ends.here, &ends.there).await;
+}
+
+#[tokio::test]
 async fn dropped_receiver_stops_the_sender() {
     let ends = Connected::new().await;
     contract::dropped_receiver_stops_the_sender(&ends.here, &ends.there).await;
@@ -43,6 +49,18 @@ async fn dropped_receiver_stops_the_sender() {
 async fn dropped_calls_lose_nothing() {
     let ends = Connected::new().await;
     contract::dropped_calls_lose_nothing(&ends.here, &ends.there).await;
+}
+
+#[tokio::test]
+async fn last_words_that_arrived_can_be_read_after_the_close() {
+    let ends = Connected::new().await;
+    let mut push = ends.there.open_uni().await.unwrap();
+    write_all(&mut push, b"last words").await.unwrap();
+    let mut pushed = ends.here.accept_uni().await.unwrap();
+    push.finished().await.unwrap();
+    ends.there.close(1, "");
+    assert_eq!(ends.here.closed().await.code, Some(1));
+    assert_eq!(read_exactly(&mut pushed, 10).await, b"last words");
 }
 
 #[tokio::test]

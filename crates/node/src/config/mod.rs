@@ -1,6 +1,7 @@
 //! Settings: one tree, from a file, then variables, then flags.
 
 pub mod layers;
+mod parts;
 pub mod reference;
 pub mod section;
 pub mod tree;

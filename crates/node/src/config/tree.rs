@@ -57,9 +57,9 @@ section! {
         certificate_file: Option<PathBuf> = None;
         /// PEM file with the certificate's private key. Needed by the role `edge`.
         key_file: Option<PathBuf> = None;
-        /// At least 32 characters, the same on all edges of a cluster: session tickets, stateless
-        /// resets, address tokens and connection ids are made with keys derived from it. Without it
-        /// one is drawn at each start.
+        /// 64 hexadecimal digits, as `openssl rand -hex 32` prints them, the same on all edges of a
+        /// cluster: session tickets, resets and address tokens are made with keys derived from it, so
+        /// that a client may resume at any edge. Without it one is drawn at each start.
         secret: Secret = Secret::default();
     }
 }

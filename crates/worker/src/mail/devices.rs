@@ -43,15 +43,13 @@ pub(crate) fn decide(
             };
             register(&mut devices, device)
         }
-        DeviceChange::Revoke(id) => {
-            match devices.0.iter_mut().find(|device| device.id() == *id) {
-                Some(device) => {
-                    device.revoked.get_or_insert(position);
-                    (Verdict::Done, true)
-                }
-                None => (Verdict::NoSuchDevice, false),
+        DeviceChange::Revoke(id) => match devices.0.iter_mut().find(|device| device.id() == *id) {
+            Some(device) => {
+                device.revoked.get_or_insert(position);
+                (Verdict::Done, true)
             }
-        }
+            None => (Verdict::NoSuchDevice, false),
+        },
     };
     let told = if told { vec![user] } else { Vec::new() };
     Outcome { verdict, told, devices }
@@ -68,9 +66,11 @@ fn register(devices: &mut Devices, device: Device) -> (Verdict, bool) {
         return (Verdict::TooManyDevices, false);
     }
     if devices.0.len() >= DEVICES_REMEMBERED_MAX {
-        let oldest = devices.0.iter().enumerate().filter_map(|(index, known)| {
-            known.revoked.map(|revoked| (revoked, index))
-        });
+        let oldest = devices
+            .0
+            .iter()
+            .enumerate()
+            .filter_map(|(index, known)| known.revoked.map(|revoked| (revoked, index)));
         let (_, index) = oldest.min().expect("more are remembered than may be active");
         devices.0.remove(index);
     }
@@ -208,7 +208,7 @@ mod tests {
             ids.sort();
             ids.dedup();
             prop_assert_eq!(ids.len(), devices.0.len());
-            prop_assert_eq!(Devices::decode(devices.encode()).as_ref(), Ok(&devices));
+            prop_assert_eq!(Devices::decode(devices.encode()), Ok(devices.clone()));
             for (at, (change, (verdict, told))) in changes.iter().zip(verdicts).enumerate() {
                 prop_assert!(verdict == Verdict::Done || !told);
                 let revoked = devices.0.iter().find(|device| device.revoked.is_some()

@@ -114,8 +114,9 @@ fn names_one_twice(deliveries: &[Delivery]) -> bool {
         return false;
     }
     let mut named = HashSet::new();
-    let mut users =
-        deliveries.iter().flat_map(|delivery| delivery.recipients.iter().chain(&delivery.sender_copy));
+    let mut users = deliveries
+        .iter()
+        .flat_map(|delivery| delivery.recipients.iter().chain(&delivery.sender_copy));
     users.any(|user| !named.insert(*user))
 }
 

@@ -14,7 +14,11 @@ use wire::{
 
 use crate::{
     lane::Context,
-    mail::{devices, parse::{Change, Copy}, resolve::Place},
+    mail::{
+        devices,
+        parse::{Change, Copy},
+        resolve::Place,
+    },
     metrics::Alarm,
     recent::Recent,
     retry::{End, Retry},
@@ -48,7 +52,10 @@ impl Registry {
     }
 
     /// Looks up those of the users that are not in memory.
-    pub(crate) async fn load(&mut self, users: impl IntoIterator<Item = UserId>) -> Result<(), End> {
+    pub(crate) async fn load(
+        &mut self,
+        users: impl IntoIterator<Item = UserId>,
+    ) -> Result<(), End> {
         let absent: Vec<UserId> =
             users.into_iter().filter(|user| self.users.get(user).is_none()).collect();
         if absent.is_empty() {

@@ -1,0 +1,82 @@
+//! Pushes from workers, over the mesh.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use link::{Connection, MeshListener, Receiver};
+use tokio::task::JoinSet;
+use wire::{DecodeError, codec::take_frame, limits::MESH_FRAME_BYTES_MAX, mesh::MeshFrame};
+
+use crate::{edge::Shared, routes::Pushed};
+
+/// Streams read at once over one link.
+const STREAMS_MAX: usize = 16;
+/// Close code towards a worker that does not speak the mesh protocol.
+const MESH_PROTOCOL_ERROR: u32 = 2;
+
+/// Takes links of workers until dropped.
+pub(crate) async fn listen(shared: Arc<Shared>, mut mesh: MeshListener) {
+    let mut links = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(_) = links.join_next(), if !links.is_empty() => {}
+            connection = mesh.accept() => match connection {
+                Some(connection) => {
+                    links.spawn(serve(shared.clone(), connection));
+                }
+                None => break,
+            },
+        }
+    }
+    while links.join_next().await.is_some() {}
+}
+
+/// Reads one link until it ends. What its worker had for this edge may then be lost, so the
+/// mailboxes are compared soon.
+async fn serve(shared: Arc<Shared>, connection: Connection) {
+    let mut streams = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(read) = streams.join_next(), if !streams.is_empty() => {
+                if let Ok(Err(error)) = read {
+                    tracing::warn!(%error, "a worker sent what is not a frame of the mesh");
+                    connection.close(MESH_PROTOCOL_ERROR, "not a frame");
+                    break;
+                }
+            }
+            stream = connection.accept_uni(), if streams.len() < STREAMS_MAX => match stream {
+                Ok(stream) => {
+                    streams.spawn(read(shared.clone(), stream));
+                }
+                Err(_) => break,
+            },
+        }
+    }
+    shared.metrics.mesh_broken.inc();
+    shared.check_soon.notify_one();
+}
+
+async fn read(shared: Arc<Shared>, mut stream: Receiver) -> Result<(), DecodeError> {
+    let mut input = BytesMut::new();
+    while let Ok(true) = stream.read(&mut input).await {
+        while let Some(bytes) = take_frame(&mut input, MESH_FRAME_BYTES_MAX)? {
+            hand_out(&shared, MeshFrame::decode(bytes)?);
+        }
+    }
+    Ok(())
+}
+
+fn hand_out(shared: &Shared, frame: MeshFrame) {
+    let metrics = &shared.metrics;
+    for push in frame.0 {
+        for route in push.routes {
+            match shared.routes.push(push.user, route, push.deliver.clone()) {
+                Pushed::Taken => metrics.pushes.inc(),
+                Pushed::Overflow => metrics.push_overflow.inc(),
+                Pushed::Stray => metrics.push_stray.inc(),
+            }
+        }
+    }
+}

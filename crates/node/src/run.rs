@@ -1,0 +1,116 @@
+//! From start to end of a cluster process: signals, admin listener, drain.
+
+use std::{net::SocketAddr, process};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{Admin, Surface},
+    assemble::Cluster,
+    config::Config,
+    exit::Exit,
+    failure::{Failure, Outcome},
+};
+
+/// SIGINT and SIGTERM. The first asks for a drain, the second ends the process.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    /// Takes the signals over from the system.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn take() -> Outcome<Self> {
+        let take = |kind| signal(kind).map_err(anyhow::Error::from);
+        Ok(Self {
+            interrupt: take(SignalKind::interrupt())?,
+            terminate: take(SignalKind::terminate())?,
+        })
+    }
+
+    /// The next signal, as how a process ends by it.
+    ///
+    /// # Cancel safety
+    /// A dropped call took none.
+    pub async fn next(&mut self) -> Exit {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
+        }
+    }
+}
+
+/// What [`run`] tells once the cluster serves.
+pub struct Started {
+    /// Where clients connect.
+    pub address: Option<SocketAddr>,
+    /// Where the admin listener is.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Starts the cluster, calls `started`, runs until it is asked to end, drains, ends.
+///
+/// The order of the end: clients are accepted no more and told to go; sends in flight are answered;
+/// workers finish what they have in hand; the log is flushed; the engines close; only then the admin
+/// listener goes. A second signal ends the process at once: what was accepted is on the disk.
+///
+/// # Errors
+/// What kept it from starting, or a part that failed.
+///
+/// # Cancel safety
+/// Ends everything at once; nothing accepted is lost.
+pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> Outcome {
+    let mut signals = Signals::take()?;
+    let mut cluster = tokio::select! {
+        biased;
+        exit = signals.next() => process::exit(i32::from(exit.number())),
+        cluster = Cluster::start(config) => cluster?,
+    };
+    // After the data folder is ours: that two processes want it says more than that both want a port.
+    let admin = match config.admin.enabled {
+        true => Some(Admin::bind(config.admin.address).await?),
+        false => None,
+    };
+    let admin_address = admin.as_ref().and_then(|admin| admin.address().ok());
+    let drain = CancellationToken::new();
+    let mut listener = JoinSet::new();
+    if let Some(admin) = admin {
+        let surface = Surface {
+            registry: cluster.registry(),
+            readiness: cluster.readiness(),
+            drain: drain.clone(),
+        };
+        listener.spawn(admin.serve(surface));
+    }
+    started(&Started { address: cluster.address(), admin: admin_address })?;
+
+    let failed: Option<Failure> = tokio::select! {
+        biased;
+        _ = signals.next() => None,
+        () = drain.cancelled() => None,
+        failure = cluster.failed() => Some(failure),
+    };
+    drain.cancel();
+    tracing::info!("draining; a second signal ends at once");
+    let drained = tokio::select! {
+        biased;
+        exit = signals.next() => {
+            tracing::warn!("ending at once; what was accepted is on the disk");
+            process::exit(i32::from(exit.number()));
+        }
+        drained = cluster.drain() => drained,
+    };
+    listener.shutdown().await;
+    match failed {
+        Some(failure) => Err(failure),
+        None => drained,
+    }
+}

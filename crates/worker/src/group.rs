@@ -1,0 +1,189 @@
+//! The group log: messages and changes of groups to decisions and derived records.
+
+mod decide;
+mod derive;
+mod history;
+mod outbound;
+mod rosters;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ports::log::Entry;
+use wire::{
+    Address, DecodeError, GroupId, Item, Seq, Topic,
+    item::{Body, GroupChange, Verdict},
+    record::{GroupRecord, Source},
+    shard::partition_of,
+};
+
+use crate::{
+    group::{
+        derive::{ByPartition, derive},
+        outbound::Outbound,
+        rosters::{Rosters, Route},
+    },
+    lane::{Context, Process, Processed},
+    metrics::{Alarm, Repeat},
+    repeats::Repeats,
+    retry::End,
+};
+
+/// A lane of the group log.
+///
+/// Everything is derived in the order of the log; a second pass over a position derives the same
+/// again, and the mail lanes know it by its source.
+pub(crate) struct GroupLane {
+    context: Context,
+    rosters: Rosters,
+    repeats: Repeats,
+    outbound: Outbound,
+}
+
+/// Where a record is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    seq: Seq,
+    log_time_ms: u64,
+}
+
+/// A record of the group log.
+struct Asked {
+    group: GroupId,
+    item: Item,
+    bytes: Bytes,
+}
+
+/// Why a record is not processed.
+enum Unread {
+    Newer(DecodeError),
+    Unreadable(String),
+}
+
+impl Process for GroupLane {
+    async fn begin(context: Context) -> Result<Self, End> {
+        let outbound = Outbound::new(
+            Arc::clone(&context.engines.log),
+            context.retry.clone(),
+            context.metrics.clone(),
+            context.config.derive_bytes_max,
+        );
+        let rosters = Rosters::new(&context);
+        let repeats = Repeats::new(context.config.repeats_remembered);
+        Ok(Self { context, rosters, repeats, outbound })
+    }
+
+    async fn process(&mut self, batch: &[Entry]) -> Result<Processed, End> {
+        let mut processed = Processed { count: batch.len(), end: None };
+        for (index, entry) in batch.iter().enumerate() {
+            match self.read(entry) {
+                Ok(asked) => self.follow(entry, asked).await?,
+                Err(Unread::Unreadable(reason)) => self.context.put_aside(entry, &reason).await?,
+                Err(Unread::Newer(error)) => {
+                    let end = End::Alarm(Alarm::NewerRecord, error.to_string());
+                    processed = Processed { count: index, end: Some(end) };
+                    break;
+                }
+            }
+            if self.outbound.is_full() {
+                self.outbound.flush().await?;
+            }
+        }
+        self.outbound.flush().await?;
+        Ok(processed)
+    }
+}
+
+impl GroupLane {
+    fn read(&self, entry: &Entry) -> Result<Asked, Unread> {
+        let unreadable = |reason: &str| Unread::Unreadable(reason.to_owned());
+        let GroupRecord(bytes) = GroupRecord::decode(entry.record.clone())?;
+        let item = Item::decode(bytes.clone())?;
+        let Address::Group(group) = item.to else {
+            return Err(unreadable("not addressed to a group"));
+        };
+        let partitions = self.context.engines.log.partition_count(Topic::Group);
+        if partition_of(item.to, partitions) != self.context.partition {
+            // Two lanes must never decide about one group.
+            return Err(unreadable("a group of another partition"));
+        }
+        Ok(Asked { group, item, bytes })
+    }
+
+    /// Derives what follows from a record.
+    async fn follow(&mut self, entry: &Entry, asked: Asked) -> Result<(), End> {
+        let place = Place { seq: entry.seq, log_time_ms: entry.log_time_ms };
+        match &asked.item.body {
+            Body::Message(_) => self.message(place, asked).await,
+            Body::GroupChange(change) => self.change(place, &asked, change).await,
+            Body::DeviceChange(_) | Body::Verdict(_) => {
+                self.context.put_aside(entry, "neither a message nor a change of a group").await
+            }
+        }
+    }
+
+    async fn message(&mut self, place: Place, asked: Asked) -> Result<(), End> {
+        let Asked { group, item, bytes } = asked;
+        if self.repeats.is_repeat(&item) {
+            self.context.metrics.repeat(Repeat::Window);
+            return Ok(());
+        }
+        let sender = item.id.user;
+        match self.rosters.route(group, sender, place.seq).await? {
+            Route::Members(members) => {
+                let records = derive(self.source(place), &members, Some(sender), &bytes);
+                self.outbound.extend(records);
+            }
+            Route::Refused(verdict) => self.refuse(place, &item, verdict),
+        }
+        Ok(())
+    }
+
+    async fn change(
+        &mut self,
+        place: Place,
+        asked: &Asked,
+        change: &GroupChange,
+    ) -> Result<(), End> {
+        let Asked { group, item, bytes } = asked;
+        let Some(decision) = self.rosters.decide(*group, item, change, place).await? else {
+            self.context.metrics.repeat(Repeat::Decided);
+            return Ok(());
+        };
+        if decision.verdict == Verdict::Done {
+            // The sender is told like everybody: to it, the change is the Result.
+            let told = self.rosters.homes(decision.told);
+            self.outbound.extend(derive(self.source(place), &told, None, bytes));
+        } else if decision.verdict == Verdict::NoSuchGroup && self.repeats.is_repeat(item) {
+            // The only refusal that is not kept with a group.
+            self.context.metrics.repeat(Repeat::Window);
+        } else {
+            self.refuse(place, item, decision.verdict);
+        }
+        Ok(())
+    }
+
+    /// Tells the sender, and nobody else, what was decided.
+    fn refuse(&mut self, place: Place, item: &Item, verdict: Verdict) {
+        let result = Item { body: Body::Verdict(verdict), ..item.clone() };
+        let sender = ByPartition::from([(self.rosters.home(item.id.user), vec![item.id.user])]);
+        self.outbound.extend(derive(self.source(place), &sender, None, &result.encode()));
+    }
+
+    fn source(&self, place: Place) -> Source {
+        Source { partition: self.context.partition, seq: place.seq }
+    }
+}
+
+impl From<DecodeError> for Unread {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::NewerRecord(_) => Self::Newer(error),
+            DecodeError::Malformed
+            | DecodeError::Missing(_)
+            | DecodeError::Length(_)
+            | DecodeError::Range(_)
+            | DecodeError::FrameSize { .. } => Self::Unreadable(error.to_string()),
+        }
+    }
+}

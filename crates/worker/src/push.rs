@@ -1,0 +1,208 @@
+//! Rows to connected devices: hints, in order for each mailbox, lost when there is no room.
+//!
+//! Lanes offer the rows they stored and never wait. One task looks at presence for all that is
+//! waiting at once and hands each push to the link of its edge. What is lost on the way, at a full
+//! queue or a broken link, shows to the edge as a gap, or at its next head check; the device then
+//! reads its mailbox.
+
+mod link_task;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicUsize},
+    time::Duration,
+};
+
+use link::MeshDialer;
+use ports::{Presence, StoreError, presence::Route};
+use tokio::{
+    sync::mpsc::{self, error::TrySendError},
+    task::JoinSet,
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use wire::{EdgeId, UserId, delivery_frame::Deliver, limits::DEVICES_REMEMBERED_MAX, mesh::Push};
+
+use crate::{
+    config::WorkerConfig,
+    metrics::{Pushed, WorkerMetrics},
+    push::link_task::{Link, LinkTask},
+};
+
+/// Rows looked up in presence at a time.
+const LOOKUP_ROWS_MAX: usize = 16 * 1024;
+/// Time for links to write what they have when the worker ends.
+const FLUSH_WITHIN: Duration = Duration::from_millis(500);
+
+/// A row that was stored.
+#[derive(Clone, Debug)]
+pub(crate) struct NewRow {
+    pub(crate) user: UserId,
+    pub(crate) deliver: Deliver,
+}
+
+/// Where lanes leave rows to be pushed. Bounded; a batch that finds it full is shed and counted.
+#[derive(Clone)]
+pub(crate) struct PushQueue {
+    batches: mpsc::Sender<Vec<NewRow>>,
+    metrics: WorkerMetrics,
+}
+
+/// The task that looks at presence and owns the links.
+pub(crate) struct Pusher {
+    config: Arc<WorkerConfig>,
+    presence: Arc<dyn Presence>,
+    dialer: MeshDialer,
+    metrics: WorkerMetrics,
+    batches: mpsc::Receiver<Vec<NewRow>>,
+    links: HashMap<EdgeId, Link>,
+    tasks: JoinSet<()>,
+}
+
+impl PushQueue {
+    /// Never waits.
+    pub(crate) fn offer(&self, rows: Vec<NewRow>) {
+        let count = rows.len();
+        if count == 0 {
+            return;
+        }
+        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.batches.try_send(rows) {
+            self.metrics.pushed(Pushed::Overflow, count);
+        }
+    }
+}
+
+impl Pusher {
+    pub(crate) fn new(
+        config: Arc<WorkerConfig>,
+        presence: Arc<dyn Presence>,
+        dialer: MeshDialer,
+        metrics: WorkerMetrics,
+    ) -> (PushQueue, Self) {
+        let (sender, batches) = mpsc::channel(config.push_batches_queued.max(1));
+        let queue = PushQueue { batches: sender, metrics: metrics.clone() };
+        let (links, tasks) = (HashMap::new(), JoinSet::new());
+        (queue, Self { config, presence, dialer, metrics, batches, links, tasks })
+    }
+
+    /// Runs until stopped; then what waits for an edge is still written, for a moment.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut sweep = interval(self.config.push_sweep_every);
+        sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = sweep.tick() => self.sweep().await,
+                Some(ended) = self.tasks.join_next() => {
+                    ended.expect("a link task does not panic and is not aborted");
+                }
+                Some(rows) = self.batches.recv() => self.push(rows).await,
+            }
+        }
+        let flush = async {
+            while let Ok(rows) = self.batches.try_recv() {
+                self.push(rows).await;
+            }
+            self.links.clear();
+            while self.tasks.join_next().await.is_some() {}
+        };
+        if timeout(FLUSH_WITHIN, flush).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+
+    async fn push(&mut self, mut rows: Vec<NewRow>) {
+        while rows.len() < LOOKUP_ROWS_MAX
+            && let Ok(more) = self.batches.try_recv()
+        {
+            rows.extend(more);
+        }
+        let mut users: Vec<UserId> = rows.iter().map(|row| row.user).collect();
+        users.sort_unstable();
+        users.dedup();
+        let lookup = self.presence.lookup(users);
+        let Some(mut routes) = self.within(lookup).await else {
+            self.metrics.pushed(Pushed::Presence, rows.len());
+            return;
+        };
+        // By user, then by edge: the routes of one push lie side by side.
+        routes.sort_unstable_by_key(|route| (route.user, route.edge, route.device));
+        self.know(&routes).await;
+        for row in &rows {
+            let start = routes.partition_point(|route| route.user < row.user);
+            let of_user = routes[start..].iter().take_while(|route| route.user == row.user).count();
+            let of_user = &routes[start..start + of_user];
+            for of_edge in of_user.chunk_by(|a, b| a.edge == b.edge) {
+                of_edge.chunks(DEVICES_REMEMBERED_MAX).for_each(|routes| self.send(routes, row));
+            }
+        }
+    }
+
+    /// Hands a push to the link of its edge.
+    fn send(&self, routes: &[Route], row: &NewRow) {
+        let Some(link) = self.links.get(&routes[0].edge) else {
+            self.metrics.pushed(Pushed::Presence, 1);
+            return;
+        };
+        let push = Push {
+            user: row.user,
+            routes: routes.iter().map(|route| (route.device, route.generation)).collect(),
+            deliver: row.deliver.clone(),
+        };
+        if !link.offer(push) {
+            self.metrics.pushed(Pushed::Overflow, 1);
+        }
+    }
+
+    /// Opens links to the edges of these routes that have none.
+    async fn know(&mut self, routes: &[Route]) {
+        if routes.iter().all(|route| self.links.contains_key(&route.edge)) {
+            return;
+        }
+        let Some(leases) = self.within(self.presence.leases()).await else { return };
+        for lease in leases {
+            if self.links.contains_key(&lease.edge) {
+                continue;
+            }
+            let (sender, pushes) = mpsc::channel(self.config.push_edge_queued.max(1));
+            let queued_bytes = Arc::new(AtomicUsize::new(0));
+            let bytes_max = self.config.push_edge_queued_bytes;
+            let task = LinkTask {
+                address: lease.address,
+                dialer: self.dialer.clone(),
+                config: Arc::clone(&self.config),
+                metrics: self.metrics.clone(),
+                pushes,
+                queued_bytes: Arc::clone(&queued_bytes),
+            };
+            self.tasks.spawn(task.run());
+            self.links.insert(lease.edge, Link::new(sender, queued_bytes, bytes_max));
+        }
+    }
+
+    /// Gives up links to edges whose lease is gone: their tasks write what they have and end.
+    async fn sweep(&mut self) {
+        if self.links.is_empty() {
+            return;
+        }
+        if let Some(leases) = self.within(self.presence.leases()).await {
+            self.links.retain(|edge, _| leases.iter().any(|lease| lease.edge == *edge));
+        }
+    }
+
+    /// What presence answers, if it does in time. Only pushes depend on it.
+    async fn within<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+        match timeout(self.config.presence_within, answer).await {
+            Ok(Ok(found)) => Some(found),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "presence failed; devices read their mailboxes instead");
+                None
+            }
+            Err(_) => {
+                tracing::warn!("presence did not answer; devices read their mailboxes instead");
+                None
+            }
+        }
+    }
+}

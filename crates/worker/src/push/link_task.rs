@@ -1,0 +1,261 @@
+//! The link to one edge: a bounded queue and the task that empties it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bytes::BytesMut;
+use link::{Connection, LinkError, MeshDialer, Sender};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until, timeout},
+};
+use wire::{
+    limits::MESH_FRAME_BYTES_MAX,
+    mesh::{MeshFrame, Push},
+};
+
+use crate::{
+    config::WorkerConfig,
+    metrics::{Pushed, WorkerMetrics},
+    retry::Backoff,
+};
+
+/// Pushes taken from the queue at a time.
+const TAKE_MAX: usize = 1024;
+/// What a push takes in a frame besides its item and its routes, at most: user, positions, time,
+/// and the tags and lengths of protobuf.
+const PUSH_BYTES: usize = 96;
+/// What a route takes at most.
+const ROUTE_BYTES: usize = 32;
+
+/// The near end of a link, held by the one who pushes.
+pub(crate) struct Link {
+    pushes: mpsc::Sender<Push>,
+    queued_bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
+}
+
+/// Holds the connection to one edge. Ends when its [`Link`] is dropped.
+///
+/// Pushes are written as soon as the link can take them; those that come while it writes go
+/// together into the next frames, so a busy link has large frames and an idle one no delay.
+pub(crate) struct LinkTask {
+    pub(crate) address: String,
+    pub(crate) dialer: MeshDialer,
+    pub(crate) config: Arc<WorkerConfig>,
+    pub(crate) metrics: WorkerMetrics,
+    pub(crate) pushes: mpsc::Receiver<Push>,
+    pub(crate) queued_bytes: Arc<AtomicUsize>,
+}
+
+/// Why a task stopped writing.
+enum Broken {
+    /// Nobody pushes any more.
+    Ended,
+    /// The connection is gone.
+    Link(LinkError),
+    /// The edge did not read in time.
+    Slow,
+}
+
+impl Link {
+    pub(crate) fn new(
+        pushes: mpsc::Sender<Push>,
+        queued_bytes: Arc<AtomicUsize>,
+        bytes_max: usize,
+    ) -> Self {
+        Self { pushes, queued_bytes, bytes_max }
+    }
+
+    /// Queues a push; whether there was room.
+    pub(crate) fn offer(&self, push: Push) -> bool {
+        let bytes = frame_bytes(&push);
+        if self.queued_bytes.load(Ordering::Relaxed) + bytes > self.bytes_max {
+            return false;
+        }
+        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let taken = self.pushes.try_send(push).is_ok();
+        if !taken {
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken
+    }
+}
+
+impl LinkTask {
+    pub(crate) async fn run(mut self) {
+        let mut backoff = Backoff::new(self.config.retry_min, self.config.retry_max);
+        loop {
+            match self.connect_and_write(&mut backoff).await {
+                Broken::Ended => return,
+                Broken::Link(error) => {
+                    tracing::warn!(address = self.address, %error, "the link to an edge broke");
+                }
+                Broken::Slow => {
+                    tracing::warn!(address = self.address, "an edge does not read its pushes");
+                }
+            }
+            if !self.drop_during(&mut backoff).await {
+                return;
+            }
+        }
+    }
+
+    async fn connect_and_write(&mut self, backoff: &mut Backoff) -> Broken {
+        let connected = async {
+            let connection = self.dialer.dial(&self.address).await?;
+            let stream = connection.open_uni().await?;
+            Ok::<_, LinkError>((connection, stream))
+        };
+        let (connection, stream) = match connected.await {
+            Ok(connected) => connected,
+            Err(error) => return Broken::Link(error),
+        };
+        backoff.reset();
+        self.metrics.links.inc();
+        let broken = self.write_all(&connection, stream).await;
+        self.metrics.links.dec();
+        connection.close(0, "");
+        broken
+    }
+
+    async fn write_all(&mut self, connection: &Connection, mut stream: Sender) -> Broken {
+        let mut taken = Vec::new();
+        let mut out = BytesMut::new();
+        loop {
+            let count = tokio::select! {
+                biased;
+                closed = connection.closed() => return Broken::Link(LinkError::Closed(closed)),
+                count = self.pushes.recv_many(&mut taken, TAKE_MAX) => count,
+            };
+            if count == 0 {
+                stream.finish();
+                return Broken::Ended;
+            }
+            let mut bytes = 0;
+            for frame in frames(std::mem::take(&mut taken)) {
+                bytes += frame.0.iter().map(frame_bytes).sum::<usize>();
+                frame.encode(&mut out);
+            }
+            let written = async {
+                while !out.is_empty() {
+                    stream.write(&mut out).await?;
+                }
+                Ok::<_, LinkError>(())
+            };
+            let written = timeout(self.config.push_write_within, written).await;
+            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            let broken = match written {
+                Ok(Ok(())) => {
+                    self.metrics.pushed(Pushed::Sent, count);
+                    continue;
+                }
+                Ok(Err(error)) => Broken::Link(error),
+                Err(_) => Broken::Slow,
+            };
+            self.metrics.pushed(Pushed::Link, count);
+            return broken;
+        }
+    }
+
+    /// Drops what comes while the next attempt is waited for: by the time the edge is back it would
+    /// be old, and its devices read their mailboxes. Whether there is still someone who pushes.
+    async fn drop_during(&mut self, backoff: &mut Backoff) -> bool {
+        let until = Instant::now() + backoff.advance();
+        loop {
+            tokio::select! {
+                biased;
+                () = sleep_until(until) => return true,
+                push = self.pushes.recv() => match push {
+                    Some(push) => {
+                        self.queued_bytes.fetch_sub(frame_bytes(&push), Ordering::Relaxed);
+                        self.metrics.pushed(Pushed::Link, 1);
+                    }
+                    None => return false,
+                },
+            }
+        }
+    }
+}
+
+/// What a push takes in a frame, at most.
+fn frame_bytes(push: &Push) -> usize {
+    PUSH_BYTES + push.routes.len() * ROUTE_BYTES + push.deliver.item.len()
+}
+
+/// The pushes in frames within the limit, in order.
+fn frames(pushes: Vec<Push>) -> Vec<MeshFrame> {
+    let mut frames = Vec::new();
+    let (mut frame, mut frame_len) = (Vec::new(), 0);
+    for push in pushes {
+        let bytes = frame_bytes(&push);
+        if frame_len + bytes > MESH_FRAME_BYTES_MAX && !frame.is_empty() {
+            frames.push(MeshFrame(std::mem::take(&mut frame)));
+            frame_len = 0;
+        }
+        frame_len += bytes;
+        frame.push(push);
+    }
+    if !frame.is_empty() {
+        frames.push(MeshFrame(frame));
+    }
+    frames
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use wire::{
+        DeviceId, Generation, Seq, UserId, codec,
+        delivery_frame::Deliver,
+        limits::{DEVICES_REMEMBERED_MAX, ITEM_BYTES_MAX},
+    };
+
+    use super::*;
+
+    fn push(seq: u64, routes: usize, item_len: usize) -> Push {
+        let device = DeviceId::from_bytes([255; 8]);
+        Push {
+            user: UserId::from_bytes([9; 16]),
+            routes: vec![(device, Generation::new(u64::MAX)); routes],
+            deliver: Deliver {
+                seq: Seq::from_u64((100 << 44) + seq),
+                prev: Some(Seq::from_u64((100 << 44) + seq - 1)),
+                log_time_ms: u64::MAX,
+                item: Bytes::from(vec![7; item_len]),
+            },
+        }
+    }
+
+    #[test]
+    fn frames_keep_the_order_and_stay_within_their_limit() {
+        let sizes = [10, 60_000, ITEM_BYTES_MAX, 1, ITEM_BYTES_MAX, ITEM_BYTES_MAX, 200, 60_000];
+        let pushes: Vec<Push> = (1..)
+            .zip(sizes.iter().cycle().take(100))
+            .map(|(seq, size)| push(seq, DEVICES_REMEMBERED_MAX, *size))
+            .collect();
+        let mut decoded = Vec::new();
+        for frame in frames(pushes.clone()) {
+            let mut out = BytesMut::new();
+            frame.encode(&mut out);
+            let frame = codec::take_frame(&mut out, MESH_FRAME_BYTES_MAX).unwrap().unwrap();
+            decoded.extend(MeshFrame::decode(frame).unwrap().0);
+        }
+        assert_eq!(decoded, pushes);
+    }
+
+    #[test]
+    fn a_full_queue_sheds_by_count_and_by_bytes() {
+        let (sender, _pushes) = mpsc::channel(2);
+        let link = Link::new(sender, Arc::default(), 1000);
+        assert!(link.offer(push(1, 1, 100)));
+        assert!(!link.offer(push(2, 1, 900)));
+        assert!(link.offer(push(3, 1, 100)));
+        assert!(!link.offer(push(4, 1, 1)));
+        assert_eq!(link.queued_bytes.load(Ordering::Relaxed), 2 * frame_bytes(&push(1, 1, 100)));
+    }
+}
