@@ -3,10 +3,7 @@
 
 mod cluster;
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::Ordering;
 
 use client::{
     Address, ChangeError, Client, Closed, ConnectError, Event, GroupChange, GroupId, Inbox, Item,
@@ -67,9 +64,11 @@ async fn pipelined_sends_survive_busy_edges_and_cuts_in_order_and_once() {
     cluster.state.lock().unwrap().busy = 7;
     let mut sends = JoinSet::new();
     for (number, text) in numbered(0..1000).into_iter().enumerate() {
-        sends.spawn(alice.enqueue(to, text).unwrap());
-        if number % 100 == 50 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        let sending = alice.enqueue(to, text).unwrap();
+        if number % 100 != 50 {
+            sends.spawn(sending);
+        } else {
+            sending.await.unwrap();
             cluster.state.lock().unwrap().busy += 3;
             cluster.cut();
         }
@@ -129,7 +128,6 @@ async fn an_outbox_on_disk_goes_out_after_a_restart() {
     let store = FileStore::open(folder.path()).unwrap();
     let alice = Client::start(cluster.config("alice", &["nowhere"], store)).await.unwrap();
     let unsent = alice.enqueue(Address::User(user("bob")), "late").unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     alice.close().await;
     assert_eq!(unsent.await.unwrap_err(), client::SendError::Closed(Closed::Here));
     let _alice = cluster.client("alice", FileStore::open(folder.path()).unwrap()).await;
@@ -210,20 +208,24 @@ async fn caught_up_comes_after_everything_that_waited() {
 async fn another_server_is_tried_and_tokens_are_asked_for_again() {
     let mut tasks = JoinSet::new();
     let cluster = Cluster::start(&["second"], &mut tasks);
-    let asked = AtomicUsize::new(0);
-    let asked: &'static AtomicUsize = Box::leak(Box::new(asked));
+    let (asked, mut was_asked) = tokio::sync::mpsc::channel(9);
+    let first = std::sync::atomic::AtomicBool::new(true);
     let mut config = cluster.config("alice", &["first", "second"], MemoryStore::new());
-    config.token = std::sync::Arc::new(move || async move {
-        match asked.fetch_add(1, Ordering::Relaxed) {
-            0 => Err(TokenError("not yet".into())),
-            _ => Ok("alice".to_owned()),
-        }
+    config.token = std::sync::Arc::new(move || {
+        asked.try_send(()).unwrap();
+        let token = if first.swap(false, Ordering::Relaxed) {
+            Err(TokenError("not yet".into()))
+        } else {
+            Ok("alice".to_owned())
+        };
+        std::future::ready(token)
     });
     let alice = Client::connect(config).await.unwrap();
-    let before = asked.load(Ordering::Relaxed);
+    while was_asked.try_recv().is_ok() {}
     // The token lasts an hour; a minute before its end the next one is asked for.
-    tokio::time::sleep(Duration::from_secs(3590)).await;
-    assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+    let connected = tokio::time::Instant::now();
+    was_asked.recv().await.unwrap();
+    assert_eq!(connected.elapsed().as_secs(), 3540);
     assert_eq!(cluster.state.lock().unwrap().connections, 1);
     alice.close().await;
 }

@@ -38,8 +38,8 @@ const TOKEN_AGAIN: Duration = Duration::from_secs(10);
 
 /// A device and its conversation with one edge after another.
 ///
-/// After every call the driver takes what is ready, in this order and as one: [`Self::poll_changes`],
-/// [`Self::poll_control`], [`Self::poll_event`]. It makes the changes durable before it transmits
+/// After every call the driver takes what is ready, in this order and as one:
+/// [`Self::poll_changes`], [`Self::poll_control`], [`Self::poll_event`]. It makes the changes durable before it transmits
 /// those bytes or reports those events. That keeps the promises: a send that left has a place in
 /// the store, and an acknowledged item is not shown again after a restart.
 #[derive(Debug)]
@@ -148,6 +148,8 @@ pub enum Event {
     },
     /// The token ends soon: give a fresh one to [`ClientSession::handle_token`].
     TokenNeeded,
+    /// The edge leaves sends without an answer: close and connect again.
+    Unresponsive,
 }
 
 /// What the log decided about a send.
@@ -164,7 +166,7 @@ pub enum Outcome {
 pub struct HistoryPage {
     /// The number [`ClientSession::read_history`] gave.
     pub request: u32,
-    /// Position, log time in milliseconds since 1970, and item. Repeats and own items are there too.
+    /// Position, log time in milliseconds since 1970, and item. Repeats and own items are there.
     pub rows: Vec<(Seq, u64, Result<Item, DecodeError>)>,
     /// Older rows exist.
     pub more: bool,
@@ -397,6 +399,9 @@ impl ClientSession {
     /// The time [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.outbox.handle_timeout(now);
+        if self.outbox.is_overdue(now) {
+            self.events.push_back(Event::Unresponsive);
+        }
         if let State::Open(open) = &mut self.state {
             match open.token {
                 Token::Good { renew_at: at } | Token::Asked { again_at: at } if at <= now => {
@@ -427,7 +432,7 @@ impl ClientSession {
     }
 
     /// Appends control frames until `out` holds about `room` bytes or nothing is left to say.
-    pub fn poll_control(&mut self, out: &mut BytesMut, room: usize) {
+    pub fn poll_control(&mut self, now: Duration, out: &mut BytesMut, room: usize) {
         match &mut self.state {
             State::Disconnected => return,
             State::Greeting(hello) => {
@@ -457,7 +462,7 @@ impl ClientSession {
         }
         while out.len() < room
             && self.may_send()
-            && let Some(send) = self.outbox.poll()
+            && let Some(send) = self.outbox.poll(now)
         {
             ClientFrame::Send(send).encode(out);
         }
@@ -478,6 +483,12 @@ impl ClientSession {
     #[must_use]
     pub fn unanswered(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Sends of this connection that wait for their answer.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.outbox.in_flight()
     }
 
     /// Whether this send waits for its answer.

@@ -37,7 +37,11 @@ enum Push {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let fate = prop_oneof![4 => Just(Fate::Append), 2 => Just(Fate::Busy), 1 => Just(Fate::Reject)];
+    let fate = prop_oneof![
+        4 => Just(Fate::Append),
+        2 => Just(Fate::Busy),
+        1 => Just(Fate::Reject)
+    ];
     let ending = prop_oneof![
         4 => Just(Ending::Accepted),
         1 => Just(Ending::LandedButUnknown),
@@ -165,7 +169,10 @@ fn run(windows: (u32, u32), ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(400)
+    })]
 
     #[test]
     fn any_order_of_events_keeps_every_promise(
