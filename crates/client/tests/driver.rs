@@ -6,12 +6,14 @@ mod cluster;
 use std::sync::atomic::Ordering;
 
 use client::{
-    Address, ChangeError, Client, Closed, ConnectError, Event, GroupChange, GroupId, Inbox, Item,
-    RequestError, TokenError, Verdict,
+    Address, ChangeError, Client, Closed, Config, ConnectError, Event, GroupChange, GroupId, Inbox,
+    Item, RequestError, Roots, Servers, StaticToken, TokenError, Verdict,
     store::{FileStore, MemoryStore},
 };
 use cluster::{Cluster, user};
+use link::{config::ServerConfig, quic::ServerEndpoint, secret::MasterSecret, tls::Certificate};
 use tokio::task::JoinSet;
+use wire::EdgeId;
 
 async fn next_item(inbox: &mut Inbox) -> Item {
     loop {
@@ -240,6 +242,51 @@ async fn nobody_there_is_told_in_time_and_a_store_of_another_user_at_once() {
     cluster.client("alice", store.clone()).await.close().await;
     let other = Client::connect(cluster.config("mallory", &["edge"], store)).await;
     assert_eq!(other.unwrap_err(), ConnectError::Closed(Closed::WrongUser));
+}
+
+#[tokio::test]
+async fn over_quic_a_client_sends_receives_and_changes_its_address() {
+    let authority = rcgen::CertificateParams::new(Vec::new()).map(|mut params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+    });
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(authority.unwrap(), key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["edge.test".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &authority).unwrap().pem();
+    let key = key.serialize_pem();
+    let config = ServerConfig {
+        certificate: Certificate::from_pem(leaf.as_bytes(), key.as_bytes()).unwrap(),
+        edge: EdgeId::new(1),
+        secret: MasterSecret::random(),
+        previous_secret: None,
+    };
+    let endpoint = ServerEndpoint::bind("127.0.0.1:0".parse().unwrap(), config).unwrap();
+    let address = endpoint.local_addr().unwrap().to_string();
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&[], &mut tasks);
+    cluster.listen(endpoint, &mut tasks);
+    let servers = Servers::Quic {
+        addresses: vec![address],
+        server_name: "edge.test".into(),
+        roots: Roots::from_pem(authority.pem().as_bytes()).unwrap(),
+    };
+    let connect = |name: &str| {
+        Client::connect(Config::new(servers.clone(), StaticToken(name.into()), MemoryStore::new()))
+    };
+    let (alice, bob) = (connect("alice").await.unwrap(), connect("bob").await.unwrap());
+    let mut inbox = bob.inbox();
+    for text in numbered(0..300) {
+        alice.enqueue(Address::User(user("bob")), text).unwrap();
+    }
+    assert_eq!(take(&mut inbox, 150).await, numbered(0..150));
+    alice.rebind().unwrap();
+    bob.rebind().unwrap();
+    assert_eq!(take(&mut inbox, 150).await, numbered(150..300));
+    assert_eq!(cluster.state.lock().unwrap().connections, 2, "no connection was made anew");
+    alice.close().await;
+    bob.close().await;
 }
 
 #[tokio::test(start_paused = true)]
