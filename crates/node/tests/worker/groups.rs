@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wire::{
-    Address, Topic, UserId,
+    Address, Seq, Topic, UserId,
     item::{Body, GroupChange, Role},
 };
 
@@ -187,6 +187,28 @@ async fn random_groups_are_as_a_naive_model_says_also_after_another_pass_from_an
         }
         house.work_again(Topic::Mail, 0).await;
         assert_eq!(house.everything().await, before, "seed {seed}");
+    }
+}
+
+/// Workers are cut off in the middle of whatever they do, as by a crash.
+#[tokio::test]
+async fn workers_that_are_cut_off_lose_and_repeat_nothing() {
+    for seed in 20..24 {
+        let house = House::new(2);
+        let mut random = Random(seed);
+        let expected = random_traffic(&house, &mut random, 80).await;
+        let config = || worker::WorkerConfig { batch_records_max: 3, ..crate::house::config() };
+        let lane = (Topic::Group, house.home(Topic::Group, G));
+        for round in 1..12 {
+            let running = house.start(config());
+            house.until_finished(lane, Seq::from_u64(6 * round)).await;
+            for _ in 0..random.below(30) {
+                tokio::task::yield_now().await;
+            }
+            drop(running);
+        }
+        house.work_with(config()).await;
+        assert_eq!(messages(&house).await, expected, "seed {seed}");
     }
 }
 
