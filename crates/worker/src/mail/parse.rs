@@ -197,7 +197,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_parsed(format in 0_u8..4, bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_parsed(
+            format in 0_u8..4,
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
             let record = [&[format][..], &bytes].concat().into();
             let parsed = parse(&Entry { seq: Seq::from_u64(1), log_time_ms: 0, record });
             prop_assert_eq!(matches!(parsed, Parsed::Newer(_)), format > 1);
