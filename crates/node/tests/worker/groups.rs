@@ -1,6 +1,6 @@
 //! Groups.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering::SeqCst};
 
 use wire::{
     Address, Seq, Topic, UserId,
@@ -212,12 +212,32 @@ async fn workers_that_are_cut_off_lose_and_repeat_nothing() {
     }
 }
 
+/// Everything was decided and nothing derived: the next worker derives what was decided.
+#[tokio::test]
+async fn a_crash_between_deciding_and_deriving_loses_and_changes_nothing() {
+    for seed in 30..34 {
+        let house = House::new(4);
+        let expected = random_traffic(&house, &mut Random(seed), 80).await;
+        let refused = house.say(user(9), G, "x").await;
+        house.log.refuse_all.store(true, SeqCst);
+        let running = house.start(crate::house::config());
+        running.until_counted("append_retries_total").await;
+        drop(running);
+        house.log.refuse_all.store(false, SeqCst);
+        assert_eq!(house.everything().await.concat(), []);
+        house.work().await;
+        assert_eq!(messages(&house).await, expected, "seed {seed}");
+        let (_, result) = house.rows(user(9)).await.remove(0);
+        assert_eq!(result.id, refused.id);
+    }
+}
+
 #[tokio::test]
 async fn appends_that_fail_after_their_effect_lose_and_repeat_nothing() {
     for seed in 0..4 {
         let house = House::new(4);
         let expected = random_traffic(&house, &mut Random(seed), 80).await;
-        house.log.fail_appends.store(20, std::sync::atomic::Ordering::SeqCst);
+        house.log.fail_appends.store(20, SeqCst);
         house
             .work_with(worker::WorkerConfig { batch_records_max: 5, ..crate::house::config() })
             .await;
@@ -229,7 +249,8 @@ async fn appends_that_fail_after_their_effect_lose_and_repeat_nothing() {
 async fn the_engines_own_append_fault_loses_and_repeats_nothing() {
     let house = House::new(4);
     let expected = random_traffic(&house, &mut Random(11), 80).await;
-    house.faults.fail_appends(9);
+    // Some of them meet the control log.
+    house.faults.fail_appends(60);
     house.work_with(worker::WorkerConfig { batch_records_max: 5, ..crate::house::config() }).await;
     assert_eq!(messages(&house).await, expected);
 }
@@ -238,7 +259,7 @@ async fn the_engines_own_append_fault_loses_and_repeats_nothing() {
 async fn a_queue_with_little_room_takes_derived_records_in_parts() {
     let house = House::new(4);
     let expected = random_traffic(&house, &mut Random(5), 80).await;
-    house.log.refuse_above.store(2, std::sync::atomic::Ordering::SeqCst);
+    house.log.refuse_above.store(2, SeqCst);
     house.work().await;
     assert_eq!(messages(&house).await, expected);
 }
