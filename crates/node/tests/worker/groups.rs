@@ -160,12 +160,14 @@ async fn random_traffic(house: &House, random: &mut Random, steps: u16) -> Vec<V
 async fn messages(house: &House) -> Vec<Vec<String>> {
     let mut messages = Vec::new();
     for number in 0..6 {
-        let rows = house.rows(user(number)).await.into_iter();
+        let rows = house.rows(user(number)).await;
+        let ids: BTreeSet<_> = rows.iter().map(|(_, item)| item.id).collect();
+        assert_eq!(ids.len(), rows.len(), "nothing is there twice");
         let text = |item: wire::Item| match item.body {
             Body::Message(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
             _ => None,
         };
-        messages.push(rows.filter_map(|(_, item)| text(item)).collect());
+        messages.push(rows.into_iter().filter_map(|(_, item)| text(item)).collect());
     }
     messages
 }
