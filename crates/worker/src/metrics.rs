@@ -107,6 +107,7 @@ impl WorkerMetrics {
         let lag_ms = Opts::new("posthorn_worker_lag_ms", "Age of the oldest unfinished record.");
         let lag_ms = IntGaugeVec::new(lag_ms, &["log"])?;
         registry.register(Box::new(lag_ms.clone()))?;
+        LOGS.iter().for_each(|log| drop(lag_ms.with_label_values(&[log])));
         Ok(Self {
             lag_ms,
             records: family("records_total", "Records finished.", "log", &LOGS)?,
