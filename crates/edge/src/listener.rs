@@ -38,7 +38,7 @@ struct Slot {
 
 /// What to do with an attempt to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+pub(crate) enum Answer {
     Accept,
     Retry,
     Ignore,
@@ -46,7 +46,9 @@ enum Answer {
 }
 
 impl Answer {
-    fn label(self) -> &'static str {
+    pub(crate) const ALL: &[Self] = &[Self::Accept, Self::Retry, Self::Ignore, Self::Refuse];
+
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Accept => "accept",
             Self::Retry => "retry",

@@ -4,6 +4,8 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use session::close::CloseCode;
 use wire::server_frame::{BusyReason, RejectReason};
 
+use crate::listener::Answer;
+
 /// What an edge counts. One for a process; no label is ever an id.
 #[derive(Clone, Debug)]
 pub struct EdgeMetrics {
@@ -65,10 +67,14 @@ impl EdgeMetrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        let labelled = |name: &str, help: &str, label: &str| {
+        // Every series is there from the start, at 0, so that an alert sees the first increase.
+        let labelled = |name: &str, help: &str, label: &str, values: Vec<String>| {
             let opts = Opts::new(format!("posthorn_edge_{name}"), help);
             let counter = IntCounterVec::new(opts, &[label])?;
             registry.register(Box::new(counter.clone()))?;
+            for value in values {
+                counter.with_label_values(&[&value]);
+            }
             Ok::<_, prometheus::Error>(counter)
         };
         let append_seconds = Histogram::with_opts(
@@ -79,17 +85,32 @@ impl EdgeMetrics {
             .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 15)?),
         )?;
         registry.register(Box::new(append_seconds.clone()))?;
+        let answers = Answer::ALL.iter().map(|answer| answer.label().to_owned()).collect();
+        let codes = CloseCode::ALL.iter().map(|code| format!("{code:?}")).collect();
+        let busy = BusyReason::ALL.iter().map(|reason| busy_label(*reason).to_owned()).collect();
+        let rejects =
+            RejectReason::ALL.iter().map(|reason| reject_label(*reason).to_owned()).collect();
         Ok(Self {
             connections: gauge("connections", "Client connections now.")?,
             half_open: gauge("half_open", "Connections not yet authenticated.")?,
-            attempts: labelled("attempts_total", "Connection attempts by outcome.", "outcome")?,
+            attempts: labelled(
+                "attempts_total",
+                "Connection attempts by outcome.",
+                "outcome",
+                answers,
+            )?,
             admitted: counter("admitted_total", "Connections that were authenticated.")?,
             registered: counter("registered_total", "Devices registered.")?,
-            closed: labelled("closed_total", "Connections the edge closed, by code.", "code")?,
+            closed: labelled(
+                "closed_total",
+                "Connections the edge closed, by code.",
+                "code",
+                codes,
+            )?,
             accepted: counter("accepted_total", "Sends accepted.")?,
-            busy: labelled("busy_total", "Sends answered Busy, by reason.", "reason")?,
+            busy: labelled("busy_total", "Sends answered Busy, by reason.", "reason", busy)?,
             unknown: counter("unknown_total", "Sends answered Retry.")?,
-            rejected: labelled("rejected_total", "Sends rejected, by reason.", "reason")?,
+            rejected: labelled("rejected_total", "Sends rejected, by reason.", "reason", rejects)?,
             append_seconds,
             pushes: counter("pushes_total", "Pushes for connected devices.")?,
             push_overflow: counter("push_overflow_total", "Pushes dropped by a full queue.")?,
@@ -110,28 +131,34 @@ impl EdgeMetrics {
 
     /// Counts a send answered Busy.
     pub(crate) fn count_busy(&self, reason: BusyReason) {
-        let label = match reason {
-            BusyReason::Overload => "overload",
-            BusyReason::Lag => "lag",
-            BusyReason::Previous => "previous",
-            BusyReason::Rate => "rate",
-            BusyReason::Draining => "draining",
-            BusyReason::NotReady => "not_ready",
-            BusyReason::Storage => "storage",
-        };
-        self.busy.with_label_values(&[label]).inc();
+        self.busy.with_label_values(&[busy_label(reason)]).inc();
     }
 
     /// Counts a send rejected.
     pub(crate) fn count_rejected(&self, reason: RejectReason) {
-        let label = match reason {
-            RejectReason::PayloadSize => "payload_size",
-            RejectReason::Ttl => "ttl",
-            RejectReason::Address => "address",
-            RejectReason::Members => "members",
-            RejectReason::NotAllowed => "not_allowed",
-        };
-        self.rejected.with_label_values(&[label]).inc();
+        self.rejected.with_label_values(&[reject_label(reason)]).inc();
+    }
+}
+
+fn busy_label(reason: BusyReason) -> &'static str {
+    match reason {
+        BusyReason::Overload => "overload",
+        BusyReason::Lag => "lag",
+        BusyReason::Previous => "previous",
+        BusyReason::Rate => "rate",
+        BusyReason::Draining => "draining",
+        BusyReason::NotReady => "not_ready",
+        BusyReason::Storage => "storage",
+    }
+}
+
+fn reject_label(reason: RejectReason) -> &'static str {
+    match reason {
+        RejectReason::PayloadSize => "payload_size",
+        RejectReason::Ttl => "ttl",
+        RejectReason::Address => "address",
+        RejectReason::Members => "members",
+        RejectReason::NotAllowed => "not_allowed",
     }
 }
 

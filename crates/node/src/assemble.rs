@@ -20,6 +20,7 @@ use crate::{
     clock::wall_clock_ms,
     config::{Config, Role},
     failure::{Failure, Outcome},
+    metrics::EngineMetrics,
 };
 
 /// What workers call the edge of the same process.
@@ -27,7 +28,7 @@ const MESH_NAME: &str = "edge";
 
 /// A running cluster. Dropping it ends everything at once; nothing accepted is lost by that.
 pub struct Cluster {
-    engine: Engine,
+    engine: Arc<Engine>,
     engines: Engines,
     address: Option<SocketAddr>,
     edge: Option<EdgeHandle>,
@@ -77,7 +78,9 @@ impl Cluster {
             .map_err(anyhow::Error::from)?
             .map_err(|error| cannot_open(&error))?;
         let engines = engine.engines();
+        let engine = Arc::new(engine);
         let registry = Registry::new();
+        EngineMetrics::register(&registry, &engine).map_err(anyhow::Error::from)?;
         let mut cluster = Self {
             engine,
             engines,
@@ -153,6 +156,10 @@ impl Cluster {
         }
         self.engines.log.flush().await;
         let Self { engine, .. } = self;
+        let Some(engine) = Arc::into_inner(engine) else {
+            // Somebody looks at the metrics this very moment: dropping it is as safe as a crash.
+            return outcome;
+        };
         let closed = tokio::task::spawn_blocking(move || engine.close()).await;
         match closed.map_err(anyhow::Error::from)? {
             Ok(()) => outcome,

@@ -12,9 +12,14 @@ pub mod demo;
 pub mod development;
 pub mod exit;
 pub mod failure;
+pub mod input;
+pub mod locate;
+pub mod metrics;
 pub mod name;
 pub mod output;
+pub mod peer;
 pub mod run;
+pub mod show;
 pub mod telemetry;
 
 use std::process::ExitCode;

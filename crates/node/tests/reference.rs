@@ -30,6 +30,11 @@ fn the_exit_codes_page_is_fresh() {
 }
 
 #[test]
+fn the_metrics_page_is_fresh() {
+    check("metrics.md", &node::metrics::page());
+}
+
+#[test]
 fn every_error_has_a_page_and_every_page_an_error() {
     let codes: BTreeSet<String> =
         Code::ALL.iter().map(|code| format!("{}.md", code.name())).collect();

@@ -1,6 +1,17 @@
 //! What a worker counts.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use wire::Topic;
+
+/// Label values, in the order of the variants below.
+const LOGS: [&str; 2] = ["mail", "group"];
+const ALARMS: [&str; 5] = ["dead_letter", "newer_record", "log", "store", "snapshot"];
+const REPEATS: [&str; 3] = ["window", "source", "decided"];
+const PUSHED: [&str; 4] = ["sent", "overflow", "presence", "link"];
+
+const _: () = assert!(ALARMS.len() == Alarm::Snapshot as usize + 1);
+const _: () = assert!(REPEATS.len() == Repeat::Decided as usize + 1);
+const _: () = assert!(PUSHED.len() == Pushed::Link as usize + 1);
 
 /// The metrics of a worker. Cloning is cheap and counts together.
 #[derive(Clone)]
@@ -81,19 +92,21 @@ impl WorkerMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let family = |name: &str, help: &str, label: &str| {
+        let family = |name: &str, help: &str, label: &str, values: &[&str]| {
             let opts = Opts::new(format!("posthorn_worker_{name}"), help);
             let family = IntCounterVec::new(opts, &[label])?;
             registry.register(Box::new(family.clone()))?;
+            // Shown from the start, as zero.
+            values.iter().for_each(|value| drop(family.with_label_values(&[value])));
             Ok::<_, prometheus::Error>(family)
         };
         let links = IntGauge::new("posthorn_worker_links", "Links to edges that are up.")?;
         registry.register(Box::new(links.clone()))?;
         Ok(Self {
-            records: family("records_total", "Records finished.", "log")?,
-            alarms: family("alarms_total", "Things someone must act on.", "kind")?,
-            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by")?,
-            pushes: family("pushes_total", "Pushes to connected devices.", "outcome")?,
+            records: family("records_total", "Records finished.", "log", &LOGS)?,
+            alarms: family("alarms_total", "Things someone must act on.", "kind", &ALARMS)?,
+            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by", &REPEATS)?,
+            pushes: family("pushes_total", "Pushes to devices.", "outcome", &PUSHED)?,
             rows: counter("rows_total", "Rows stored.")?,
             expired: counter("expired_total", "Rows not stored as their time had passed.")?,
             derived: counter("derived_total", "Records derived from the group log.")?,
@@ -105,42 +118,24 @@ impl WorkerMetrics {
         })
     }
 
-    pub(crate) fn records(&self, topic: wire::Topic, count: usize) {
+    pub(crate) fn records(&self, topic: Topic, count: usize) {
         let log = match topic {
-            wire::Topic::Mail => "mail",
-            wire::Topic::Group => "group",
-            wire::Topic::Control => "control",
+            Topic::Mail => LOGS[0],
+            Topic::Group => LOGS[1],
+            Topic::Control => unreachable!("no lane finishes records of the control log"),
         };
         self.records.with_label_values(&[log]).inc_by(count as u64);
     }
 
     pub(crate) fn alarm(&self, alarm: Alarm) {
-        let kind = match alarm {
-            Alarm::DeadLetter => "dead_letter",
-            Alarm::NewerRecord => "newer_record",
-            Alarm::Log => "log",
-            Alarm::Store => "store",
-            Alarm::Snapshot => "snapshot",
-        };
-        self.alarms.with_label_values(&[kind]).inc();
+        self.alarms.with_label_values(&[ALARMS[alarm as usize]]).inc();
     }
 
     pub(crate) fn repeat(&self, repeat: Repeat) {
-        let known_by = match repeat {
-            Repeat::Window => "window",
-            Repeat::Source => "source",
-            Repeat::Decided => "decided",
-        };
-        self.repeats.with_label_values(&[known_by]).inc();
+        self.repeats.with_label_values(&[REPEATS[repeat as usize]]).inc();
     }
 
     pub(crate) fn pushed(&self, pushed: Pushed, count: usize) {
-        let outcome = match pushed {
-            Pushed::Sent => "sent",
-            Pushed::Overflow => "overflow",
-            Pushed::Presence => "presence",
-            Pushed::Link => "link",
-        };
-        self.pushes.with_label_values(&[outcome]).inc_by(count as u64);
+        self.pushes.with_label_values(&[PUSHED[pushed as usize]]).inc_by(count as u64);
     }
 }

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn keeps_the_last_half_and_never_more_than_the_whole() {
         let mut recent = Recent::new(8);
-        for key in 0..1000 {
+        for key in 0..1000_u32 {
             assert_eq!(recent.insert(key, key), None);
             assert!(recent.young.len() + recent.old.len() <= 8);
             for kept in key.saturating_sub(3)..=key {
@@ -100,8 +100,7 @@ mod tests {
         for key in 0..4 {
             recent.insert(key, key);
         }
-        recent.remove(&0);
-        recent.remove(&3);
-        assert_eq!((recent.get(&0), recent.get(&3)), (None, None));
+        assert_eq!((recent.remove(&0), recent.remove(&3)), (Some(0), Some(3)));
+        assert_eq!([0, 3].map(|key| recent.get(&key).copied()), [None, None]);
     }
 }

@@ -208,7 +208,7 @@ mod tests {
             ids.sort();
             ids.dedup();
             prop_assert_eq!(ids.len(), devices.0.len());
-            prop_assert_eq!(Devices::decode(devices.encode()).as_ref(), Ok(&devices));
+            prop_assert_eq!(Devices::decode(devices.encode()), Ok(devices.clone()));
             for (at, (change, (verdict, told))) in changes.iter().zip(verdicts).enumerate() {
                 prop_assert!(verdict == Verdict::Done || !told);
                 let revoked = devices.0.iter().find(|device| device.revoked.is_some()

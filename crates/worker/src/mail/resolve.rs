@@ -132,3 +132,138 @@ impl Resolver {
         (!batch.rows.is_empty() || !batch.marks.is_empty()).then_some((batch, before))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use prometheus::Registry;
+    use wire::{Counter, DeviceId, MessageId, Partition, RunId, SendId, record::Source};
+
+    use super::*;
+
+    const NOW_MS: u64 = 1_000_000;
+
+    fn user(number: u8) -> UserId {
+        UserId::from_bytes([number; 16])
+    }
+
+    fn resolver() -> Resolver {
+        let metrics = WorkerMetrics::new(&Registry::new()).unwrap();
+        Resolver::new(Marks::new(Partition::new(0), Vec::new()), 100, 100, metrics)
+    }
+
+    fn place(seq: u64) -> Place {
+        Place { seq: Seq::from_u64(seq), log_time_ms: NOW_MS - 60_000 + seq, now_ms: NOW_MS }
+    }
+
+    fn parcel(recipients: &[u8]) -> Parcel {
+        Parcel {
+            recipients: recipients.iter().copied().map(user).collect(),
+            sender_copy: None,
+            copy: Copy::None,
+            item: Bytes::from_static(b"item"),
+            ttl_s: 3600,
+            identity: None,
+        }
+    }
+
+    fn direct(id: u64, recipients: &[u8]) -> Rows {
+        let send = SendId { run: RunId::new(1), counter: Counter::new(id) };
+        let id = MessageId { user: user(1), device: DeviceId::from_bytes([1; 8]), send };
+        let parcel = Parcel { identity: Some((id, [0; 16])), ..parcel(recipients) };
+        Rows { source: None, deliveries: vec![parcel] }
+    }
+
+    fn derived(seq: u64, recipients: &[u8]) -> Rows {
+        let source = Source { partition: Partition::new(3), seq: Seq::from_u64(seq) };
+        Rows { source: Some(source), deliveries: vec![parcel(recipients)] }
+    }
+
+    fn copy(user_number: u8, copy: Copy) -> Rows {
+        let parcel = Parcel { sender_copy: Some(user(user_number)), copy, ..parcel(&[]) };
+        Rows { source: None, deliveries: vec![parcel] }
+    }
+
+    /// The rows as text: position>user, and the position before when known.
+    #[track_caller]
+    fn check(steps: Vec<(u64, Rows)>, expected: &str) {
+        let mut resolver = resolver();
+        for (seq, rows) in steps {
+            resolver.add(place(seq), rows);
+        }
+        let (batch, before) = resolver.take(1000).unwrap_or_default();
+        let show = |(row, before): (&Row, &Option<Seq>)| {
+            let before = before.map_or_else(String::new, |before| format!("({before})"));
+            format!("{}>{}{before}", row.seq, row.user.as_bytes()[0])
+        };
+        let rows: Vec<String> = batch.rows.iter().zip(&before).map(show).collect();
+        assert_eq!(rows.join(" "), expected);
+    }
+
+    #[test]
+    fn a_row_names_the_one_before_it_in_its_mailbox() {
+        let steps = vec![(1, direct(1, &[1])), (2, direct(2, &[1, 2])), (5, direct(3, &[2, 1]))];
+        check(steps, "1>1 2>1(1) 2>2 5>2(2) 5>1(2)");
+    }
+
+    #[test]
+    fn a_repeat_of_a_direct_message_has_no_row() {
+        check(vec![(1, direct(1, &[1])), (2, direct(1, &[1])), (3, direct(2, &[1]))], "1>1 3>1(1)");
+    }
+
+    #[test]
+    fn a_derived_record_has_rows_once_and_after_it_the_row_before_is_not_known() {
+        let steps = vec![
+            (1, derived(10, &[1])),
+            (2, derived(11, &[1, 2])),
+            (3, derived(10, &[1])),
+            (4, derived(12, &[1])),
+            (5, derived(13, &[1, 2])),
+        ];
+        check(steps, "1>1 2>1(1) 2>2 4>1 5>1(4) 5>2(2)");
+    }
+
+    #[test]
+    fn a_sender_has_a_row_only_for_other_devices() {
+        let steps = vec![
+            (1, direct(1, &[7])),
+            (2, copy(7, Copy::Row)),
+            (3, copy(7, Copy::None)),
+            (4, direct(2, &[7])),
+            (5, copy(7, Copy::Unsure)),
+            (6, direct(3, &[7])),
+        ];
+        check(steps, "1>7 2>7(1) 4>7(2) 6>7");
+    }
+
+    #[test]
+    fn what_has_expired_has_no_row() {
+        let mut rows = direct(1, &[1]);
+        rows.deliveries[0].ttl_s = 59;
+        check(vec![(1, rows)], "");
+        let mut rows = direct(1, &[1]);
+        rows.deliveries[0].ttl_s = 60;
+        check(vec![(1, rows)], "1>1");
+    }
+
+    #[test]
+    fn marks_are_stored_with_the_last_of_the_rows_they_stand_for() {
+        let mut resolver = resolver();
+        resolver.add(place(1), derived(10, &[1, 2, 3]));
+        let (first, _) = resolver.take(2).unwrap();
+        assert_eq!((first.rows.len(), first.marks.len()), (2, 0));
+        let (second, _) = resolver.take(2).unwrap();
+        assert_eq!((second.rows.len(), second.marks.len()), (1, 1));
+        assert!(resolver.take(2).is_none());
+    }
+
+    #[test]
+    fn a_mark_is_stored_also_without_rows() {
+        let mut resolver = resolver();
+        resolver.add(place(1), derived(10, &[]));
+        let (batch, _) = resolver.take(2).unwrap();
+        assert_eq!((batch.rows.len(), batch.marks.len()), (0, 1));
+    }
+}
