@@ -1,1 +1,43 @@
 //! The Rust SDK: connect, send, receive, resume.
+//!
+//! ```no_run
+//! # async fn example(config: client::Config, bob: client::Address) -> Result<(), Box<dyn std::error::Error>> {
+//! let client = client::Client::connect(config).await?;
+//! client.send(bob, "opaque ciphertext").await?; // durable in the cluster from here on
+//! let mut inbox = client.inbox();
+//! while let Some(event) = inbox.next().await {
+//!     if let client::Event::Item(item) = event {
+//!         item.ack(); // once it is processed; it never comes again
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Client`] keeps one connection to one edge after another. What was queued goes out again
+//! until it is answered, across connections and, with a durable [`store`], restarts; what was not
+//! acknowledged is shown again after a restart.
+
+mod client;
+mod config;
+mod connection;
+mod driver;
+mod error;
+mod inbox;
+mod key;
+mod shared;
+pub mod store;
+
+pub use client::{Accepted, Client, Sending};
+pub use config::{BoxFuture, Config, Servers, StaticToken, TokenError, TokenSource};
+pub use error::{ChangeError, Closed, ConnectError, RequestError, SendError};
+pub use inbox::{Event, Inbox, Item, Receipt};
+pub use key::DeviceKey;
+pub use link::tls::Roots;
+pub use session::client::{HistoryPage, Limits, Outcome};
+pub use wire::{
+    Address, DeviceId, GroupId, MessageId, SendId, Seq, UserId,
+    auth::{group_id, user_id},
+    entity::{Device, Devices, Member, Roster},
+    item::{Body, DeviceChange, GroupChange, Role, Verdict},
+    server_frame::RejectReason,
+};

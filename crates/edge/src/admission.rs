@@ -20,7 +20,7 @@ use wire::{
     client_frame::{Hello, Proof},
     entity::{Device, Devices},
     item::{DeviceChange, Verdict},
-    limits::{DELIVERY_WINDOW, SEND_WINDOW, TOKEN_LEEWAY},
+    limits::{DELIVERY_WINDOW, DEVICES_MAX, SEND_WINDOW, TOKEN_LEEWAY},
     server_frame::Welcome,
     version::PROTOCOL,
 };
@@ -171,6 +171,10 @@ async fn find_or_register(
     if devices.get(device).is_some() {
         return Ok((devices, false));
     }
+    // The log decides; but a full list is no reason to write to it with every attempt.
+    if devices.active().count() >= DEVICES_MAX {
+        return Err(CloseCode::TooManyDevices);
+    }
     let deciding = register(shared, user, device, hello);
     let verdict = tokio::time::timeout(REGISTER_WITHIN, deciding).await;
     match verdict.map_err(|_| CloseCode::Unavailable)?? {
@@ -272,7 +276,7 @@ async fn find_place(
 pub(crate) fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     rand::fill(&mut bytes).expect("the system has random numbers");
-    u64::from_be_bytes(bytes)
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// A session whose time to authenticate begins now.

@@ -52,7 +52,8 @@ pub(crate) async fn read(
     Ok(CaughtUp { head, rows: found.rows.into_iter().map(deliver).collect(), more: found.more })
 }
 
-/// A page of history. When the mailbox cannot be read the page is empty and says that there is more.
+/// A page of history. When the mailbox cannot be read the page is empty and says that there is
+/// more.
 pub(crate) async fn page(mailbox: &dyn Mailbox, user: UserId, read: Read) -> Page {
     let found = attempt(async || {
         let head = head(mailbox, user).await?;

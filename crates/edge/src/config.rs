@@ -9,8 +9,8 @@ use wire::limits::{ITEM_BYTES_MAX, TTL_MAX};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EdgeConfig {
-    /// Client connections at once, 1 to 1,000,000. One needs about 50 KB. At the limit: new ones are
-    /// refused, clients go to another edge.
+    /// Client connections at once, 1 to 1,000,000. One needs about 50 KB. At the limit: new ones
+    /// are refused, clients go to another edge.
     pub connections_max: usize,
     /// Client connections at once from one IPv4 address or one IPv6 /64 network, 1 to 1,000,000. At
     /// the limit: new ones are refused.
@@ -36,14 +36,14 @@ pub struct EdgeConfig {
     /// Bytes a device may send at once after a pause, counted likewise, at least the largest item.
     /// One send may overdraw it, later ones wait until it is paid back.
     pub send_bytes_burst: u64,
-    /// Milliseconds without hearing the control log after which sends are answered Busy and the edge
-    /// is not ready, 2,000 to 600,000.
+    /// Milliseconds without hearing the control log after which sends are answered Busy and the
+    /// edge is not ready, 2,000 to 600,000.
     pub control_silence_ms: u64,
     /// Milliseconds the oldest unfinished record of a partition may be old, 1,000 to 86,400,000.
     /// Over it: sends to this partition are answered Busy.
     pub lag_max_ms: u64,
-    /// Milliseconds within which every connected device's mailbox is compared with what it was given,
-    /// 100 to 3,600,000: how late an item is at most when every push is lost.
+    /// Milliseconds within which every connected device's mailbox is compared with what it was
+    /// given, 100 to 3,600,000: how late an item is at most when every push is lost.
     pub head_check_ms: u64,
     /// Milliseconds cursors are gathered before they are stored, 10 to 60,000.
     pub cursor_flush_ms: u64,

@@ -1,48 +1,49 @@
 //! One client connection: a task that owns its session, its streams and everything under way.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
-use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use link::LinkError;
-use ports::{EntityId, StoreError, log::AppendError, mailbox::Cursor};
+use ports::mailbox::Cursor;
 use session::{
     close::CloseCode,
     edge::{EdgeSession, Effect, Published, Violation},
 };
 use wire::{
-    ClientFrame, SendId, Seq, UserId,
+    ClientFrame, Seq, UserId,
     auth::DEVICE_KEY_LEN,
     client_frame::{Proof, Send},
     codec::take_frame,
-    entity::{Devices, Query, Roster},
     limits::{AUTHENTICATE_WITHIN, CLIENT_FRAME_BYTES_MAX, HELLO_BYTES_MAX, SEND_WINDOW},
-    server_frame::{Answer, BusyReason, Page, QueryError},
+    server_frame::BusyReason,
 };
 
 use crate::{
     admission::{self, Admission, Registration},
     budget::Budget,
-    catchup::{self, CaughtUp},
+    catchup::CaughtUp,
     edge::Shared,
+    jobs::{self, Done, InFlight, Job},
     listener::HalfOpen,
-    publish::{Append, Publishing, Sender, Unsized},
-    routes::Waiting,
-    token::Identity,
+    publish::{Publishing, Sender},
+    routes::{Handle, Waiting},
 };
 
 /// Bytes of one write: what QUIC packs well, and what a delivery buffer is filled up to.
 const WRITE_BYTES: usize = 16 * 1024;
+/// Capacity an empty buffer keeps.
+const KEPT_BYTES: usize = 64 * 1024;
+/// Bytes of answers beyond which further ones stay in the session, which bounds them.
+const CONTROL_BYTES: usize = 4 * WRITE_BYTES;
 /// Appends the log has not answered. More than the window because the session answers Retry after a
 /// while and lets the client send again; at the limit sends are Busy.
 const APPENDS_MAX: usize = 4 * SEND_WINDOW as usize;
 /// What is left to write when a connection is closed has this long.
 const LAST_WRITE_WITHIN: Duration = Duration::from_millis(200);
+/// Closing drops what is on the way, so the last answers get this long to arrive. One that does not
+/// makes its client send again, elsewhere, where that changes nothing.
+const LINGER: Duration = Duration::from_millis(100);
 /// The control stream goes before the delivery stream.
 const CONTROL_PRIORITY: i32 = 10;
 
@@ -52,7 +53,15 @@ const CONTROL_PRIORITY: i32 = 10;
 /// Dropping it ends the connection; what was accepted stays accepted.
 pub(crate) async fn serve(shared: Arc<Shared>, connection: link::Connection, half_open: HalfOpen) {
     let session = admission::new_session(&shared);
-    let accepted = tokio::time::timeout(AUTHENTICATE_WITHIN, connection.accept_bi()).await;
+    let accepted = tokio::time::timeout(AUTHENTICATE_WITHIN, connection.accept_bi());
+    let accepted = tokio::select! {
+        biased;
+        () = shared.draining.cancelled() => {
+            connection.close(CloseCode::GoingAway.code(), "going away");
+            return;
+        }
+        accepted = accepted => accepted,
+    };
     let Ok(Ok((control, receiver))) = accepted else {
         connection.close(CloseCode::Unauthenticated.code(), "no Hello in time");
         return;
@@ -95,35 +104,6 @@ impl From<LinkError> for End {
     }
 }
 
-/// What the session asked for and is under way.
-type Job = BoxFuture<'static, Done>;
-
-/// What came of it.
-enum Done {
-    Admission(Result<Admission, CloseCode>),
-    Renewal(Result<Identity, CloseCode>),
-    Rows(Result<CaughtUp, StoreError>),
-    Page(Page),
-    Answer(u32, Answer),
-    Size(Unsized, Option<u32>),
-}
-
-/// A send the log has and has not answered.
-struct InFlight {
-    id: SendId,
-    began: Duration,
-    append: Append,
-}
-
-impl Future for InFlight {
-    type Output = (SendId, Duration, Result<Vec<Seq>, AppendError>);
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let (id, began) = (self.id, self.began);
-        self.append.as_mut().poll(context).map(|outcome| (id, began, outcome))
-    }
-}
-
 /// The device of an admitted connection.
 struct Admitted {
     registration: Registration,
@@ -149,8 +129,25 @@ struct Driver {
     /// Since when the client has taken no byte of waiting answers.
     stalled_since: Option<Duration>,
     waiting: Waiting,
-    /// When a draining edge closes this connection: when its sends are answered, or at the latest.
-    leave: Option<(Duration, Duration)>,
+    leave: Option<Leave>,
+}
+
+/// When a draining edge closes a connection.
+struct Leave {
+    /// Not before this: clients spread their reconnecting.
+    earliest: Duration,
+    /// At this, whatever is unanswered.
+    latest: Duration,
+    /// Since when every send is answered and the answers are written.
+    settled_since: Option<Duration>,
+}
+
+impl Leave {
+    /// When it is due as things are.
+    fn due(&self) -> Duration {
+        let settled = self.settled_since.map(|since| self.earliest.max(since + LINGER));
+        settled.map_or(self.latest, |settled| settled.min(self.latest))
+    }
 }
 
 impl Driver {
@@ -193,7 +190,9 @@ impl Driver {
         mut receiver: link::Receiver,
     ) -> Result<std::convert::Infallible, End> {
         let shared = self.shared.clone();
-        let mut draining = std::pin::pin!(shared.draining.cancelled());
+        // A token of its own: connections do not meet at one lock.
+        let draining = shared.draining.child_token();
+        let mut draining = std::pin::pin!(draining.cancelled());
         let mut timer = std::pin::pin!(tokio::time::sleep_until(shared.began));
         let mut armed: Option<Duration> = None;
         loop {
@@ -217,6 +216,10 @@ impl Driver {
                 () = &mut draining, if self.leave.is_none() => self.handle_drain(),
                 Some(done) = self.appends.next(), if !self.appends.is_empty() => {
                     self.handle_append(done);
+                    // One flush of the log answers many: take them all before anything is polled.
+                    while let Some(Some(done)) = self.appends.next().now_or_never() {
+                        self.handle_append(done);
+                    }
                 }
                 Some(done) = self.jobs.next(), if !self.jobs.is_empty() => self.handle_done(done)?,
                 () = &mut timer, if armed.is_some() => {
@@ -233,6 +236,7 @@ impl Driver {
                     if !self.control_out.is_empty() =>
                 {
                     wrote?;
+                    shrink(&mut self.control_out);
                     self.stalled_since =
                         (!self.control_out.is_empty()).then(|| self.shared.now());
                 }
@@ -248,7 +252,10 @@ impl Driver {
             self.perform(effect)?;
         }
         let now = self.shared.now();
-        self.session.poll_control(&mut self.control_out);
+        // What is not taken counts as unanswered: a client that does not read asks no more.
+        if self.control_out.len() < CONTROL_BYTES {
+            self.session.poll_control(&mut self.control_out);
+        }
         if self.control_out.is_empty() {
             self.stalled_since = None;
         } else if self.control_out.len() > self.shared.config.control_bytes_max {
@@ -259,9 +266,10 @@ impl Driver {
         if self.delivery_out.len() < WRITE_BYTES {
             self.session.poll_delivery(now, &mut self.delivery_out, WRITE_BYTES);
         }
-        if let Some((earliest, latest)) = self.leave {
-            let is_answered = self.session.sends_in_flight() == 0 && self.control_out.is_empty();
-            if now >= latest || (is_answered && now >= earliest) {
+        if let Some(leave) = &mut self.leave {
+            let is_settled = self.session.sends_in_flight() == 0 && self.control_out.is_empty();
+            leave.settled_since = is_settled.then(|| leave.settled_since.unwrap_or(now));
+            if now >= leave.due() {
                 return Err(End::Close(CloseCode::GoingAway));
             }
         }
@@ -271,9 +279,7 @@ impl Driver {
     fn perform(&mut self, effect: Effect) -> Result<(), End> {
         match effect {
             Effect::Authenticate(hello) => {
-                let admission =
-                    admission::admit(self.shared.clone(), self.connection.clone(), hello);
-                self.jobs.push(admission.map(Done::Admission).boxed());
+                self.jobs.push(jobs::admit(&self.shared, &self.connection, hello));
             }
             Effect::Renew(proof) => self.renew(proof),
             Effect::Publish(send) => self.publish(send),
@@ -281,14 +287,9 @@ impl Driver {
                 self.read_mailbox(after, rows_max, bytes_max);
             }
             Effect::StoreCursor { seq, caught_up } => self.store_cursor(seq, caught_up),
-            Effect::History(read) => {
-                let (shared, user) = (self.shared.clone(), self.user());
-                let page = async move { catchup::page(&*shared.engines.mailbox, user, read).await };
-                self.jobs.push(page.map(Done::Page).boxed());
-            }
+            Effect::History(read) => self.jobs.push(jobs::page(&self.shared, self.user(), read)),
             Effect::Query(request, query) => {
-                let answer = answer(self.shared.clone(), self.user(), query);
-                self.jobs.push(answer.map(move |answer| Done::Answer(request, answer)).boxed());
+                self.jobs.push(jobs::answer(&self.shared, self.user(), request, query));
             }
             Effect::Close(code) => {
                 self.session.poll_control(&mut self.control_out);
@@ -314,33 +315,22 @@ impl Driver {
             Publishing::UnderWay(append) => self.appends.push(InFlight { id, began, append }),
             Publishing::Unsized(append, charged) => {
                 self.appends.push(InFlight { id, began, append });
-                let size = group_size(self.shared.clone(), charged);
-                self.jobs.push(size.map(move |size| Done::Size(charged, size)).boxed());
+                self.jobs.push(jobs::size(&self.shared, charged));
             }
         }
     }
 
     fn renew(&mut self, proof: Proof) {
         let Some(admitted) = &self.admitted else { return };
+        let Admitted { user, device_key, .. } = *admitted;
         let exporter = self.connection.export_keying_material();
-        let renewal = admission::renew(
-            self.shared.clone(),
-            exporter,
-            admitted.user,
-            admitted.device_key,
-            proof,
-        );
-        self.jobs.push(renewal.map(Done::Renewal).boxed());
+        self.jobs.push(jobs::renew(&self.shared, exporter, user, device_key, proof));
     }
 
     fn read_mailbox(&mut self, after: Seq, rows_max: usize, bytes_max: usize) {
         self.shared.metrics.catch_ups.inc();
-        let (shared, user) = (self.shared.clone(), self.user());
-        let read = async move {
-            let mailbox = &*shared.engines.mailbox;
-            catchup::read(mailbox, user, after, rows_max, bytes_max).await
-        };
-        self.jobs.push(read.map(Done::Rows).boxed());
+        let read = jobs::read(&self.shared, self.user(), after, rows_max, bytes_max);
+        self.jobs.push(read);
     }
 
     fn store_cursor(&mut self, seq: Seq, caught_up: bool) {
@@ -431,6 +421,7 @@ impl Driver {
                 reason: "a frame that is malformed or over its limit",
             };
             let Some(bytes) = take_frame(&mut self.input, limit).map_err(malformed)? else {
+                shrink(&mut self.input);
                 return Ok(());
             };
             let frame = ClientFrame::decode(bytes).map_err(malformed)?;
@@ -454,17 +445,18 @@ impl Driver {
         let deadline_ms = u32::try_from(config.drain_within_ms).unwrap_or(u32::MAX);
         let jitter_ms = u32::try_from(config.drain_jitter_ms).unwrap_or(u32::MAX);
         self.session.handle_drain(now, deadline_ms, jitter_ms);
-        let earliest = now + Duration::from_millis(config.drain_jitter_ms);
-        self.leave = Some((earliest, now + config.drain_within()));
+        self.leave = Some(Leave {
+            earliest: now + Duration::from_millis(config.drain_jitter_ms),
+            latest: now + config.drain_within(),
+            settled_since: None,
+        });
     }
 
     /// The next time at which something is due, in session time.
     fn due(&self) -> Option<Duration> {
         let slow = Duration::from_millis(self.shared.config.slow_reader_ms);
         let stalled = self.stalled_since.map(|since| since + slow);
-        let now = self.shared.now();
-        let leave =
-            self.leave.map(|(earliest, latest)| if now < earliest { earliest } else { latest });
+        let leave = self.leave.as_ref().map(Leave::due);
         [self.session.poll_timeout(), stalled, leave].into_iter().flatten().min()
     }
 
@@ -486,8 +478,15 @@ impl Driver {
     }
 }
 
+/// Gives back the memory of a burst; an idle connection keeps little.
+fn shrink(buffer: &mut BytesMut) {
+    if buffer.is_empty() && buffer.capacity() > KEPT_BYTES {
+        *buffer = BytesMut::new();
+    }
+}
+
 /// Waits until something waits for the connection; for ever before it has a place in the table.
-async fn ready(handle: Option<&crate::routes::Handle>) {
+async fn ready(handle: Option<&Handle>) {
     match handle {
         Some(handle) => handle.ready().await,
         None => std::future::pending().await,
@@ -502,46 +501,4 @@ async fn write(
         Some(delivery) => delivery.write(buffer).await,
         None => std::future::pending().await,
     }
-}
-
-async fn answer(shared: Arc<Shared>, user: UserId, query: Query) -> Answer {
-    let entity = match query {
-        Query::Devices => EntityId::User(user),
-        Query::Group(group) => EntityId::Group(group),
-    };
-    let found = catchup::attempt(|| shared.engines.entities.snapshot(entity)).await;
-    let state = match found {
-        Ok(snapshot) => snapshot.map(|snapshot| snapshot.state),
-        Err(error) => {
-            tracing::warn!(%error, "a query could not be answered");
-            return Answer::Error(QueryError::Unavailable);
-        }
-    };
-    match (query, state) {
-        (Query::Devices, None) => Answer::Devices(Devices::default()),
-        (Query::Devices, Some(state)) => {
-            Devices::decode(state).map_or(Answer::Error(QueryError::Unavailable), Answer::Devices)
-        }
-        (Query::Group(_), None) => Answer::Error(QueryError::NotFound),
-        (Query::Group(_), Some(state)) => match Roster::decode(state) {
-            Ok(roster) if roster.0.iter().any(|member| member.user == user) => {
-                Answer::Group(roster)
-            }
-            Ok(_) => Answer::Error(QueryError::NotFound),
-            Err(_) => Answer::Error(QueryError::Unavailable),
-        },
-    }
-}
-
-/// The size of a group, remembered for all connections.
-async fn group_size(shared: Arc<Shared>, charged: Unsized) -> Option<u32> {
-    let entity = EntityId::Group(charged.group);
-    let snapshot = catchup::attempt(|| shared.engines.entities.snapshot(entity)).await.ok()?;
-    let roster = match snapshot {
-        Some(snapshot) => Roster::decode(snapshot.state).ok()?,
-        None => Roster::default(),
-    };
-    let size = u32::try_from(roster.0.len()).unwrap_or(u32::MAX);
-    shared.publisher.sizes.put(charged.group, size);
-    Some(size)
 }

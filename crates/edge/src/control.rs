@@ -103,8 +103,8 @@ pub(crate) enum TailError {
     Newer(DecodeError),
 }
 
-/// Reads the control log; `revoked` is called for every revocation. Ends only when the log must not be
-/// read on: the edge stops then.
+/// Reads the control log; `revoked` is called for every revocation. Ends only when the log must not
+/// be read on: the edge stops then.
 ///
 /// # Cancel safety
 /// May be dropped at any time; a new call begins at the first record again, which changes nothing.

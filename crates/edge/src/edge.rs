@@ -139,8 +139,8 @@ impl Edge {
     /// An edge that takes nobody in before [`Self::run`].
     #[must_use]
     pub fn start(config: EdgeConfig, parts: Parts) -> Self {
-        let Parts { engines, endpoint, mesh, mesh_address, verifier, wall_clock, metrics, edge_id } =
-            parts;
+        let Parts { engines, endpoint, mesh, mesh_address, .. } = parts;
+        let Parts { verifier, wall_clock, metrics, edge_id, .. } = parts;
         let silence = Duration::from_millis(config.control_silence_ms);
         let control =
             Arc::new(Control::new(&*engines.log, silence, config.lag_max_ms, wall_clock()));

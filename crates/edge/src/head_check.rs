@@ -77,6 +77,10 @@ impl HeadCheck<'_> {
         };
         let now_ms = (self.wall_clock)();
         for (handle, head) in handles.iter().zip(heads) {
+            // Not admitted yet: it reads its mailbox when it is.
+            if handle.caught_up_ms() == 0 {
+                continue;
+            }
             if handle.handle_head(head) {
                 self.metrics.behind.inc();
             } else if now_ms.saturating_sub(handle.caught_up_ms()) > CAUGHT_UP_EVERY_MS {

@@ -32,8 +32,8 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut mesh: MeshListener) {
     while links.join_next().await.is_some() {}
 }
 
-/// Reads one link until it ends. What its worker had for this edge may then be lost, so the mailboxes
-/// are compared soon.
+/// Reads one link until it ends. What its worker had for this edge may then be lost, so the
+/// mailboxes are compared soon.
 async fn serve(shared: Arc<Shared>, connection: Connection) {
     let mut streams = JoinSet::new();
     loop {

@@ -2,8 +2,8 @@
 //!
 //! An edge holds client connections and nothing that must survive it. It authenticates devices,
 //! appends what they send to the log and says *accepted* when the log says durable, and gives them
-//! their mailbox in order: pushed by workers over the mesh when it can, read from the mailbox when it
-//! must. It never writes to a mailbox.
+//! their mailbox in order: pushed by workers over the mesh when it can, read from the mailbox when
+//! it must. It never writes to a mailbox.
 
 mod admission;
 mod budget;
@@ -16,6 +16,7 @@ mod drain;
 pub mod edge;
 mod head_check;
 mod inbound;
+mod jobs;
 pub mod jwks;
 mod listener;
 pub mod metrics;

@@ -97,7 +97,11 @@ pub(crate) async fn listen(shared: Arc<Shared>, endpoint: ServerEndpoint) -> Joi
         tokio::select! {
             biased;
             () = shared.draining.cancelled() => return tasks,
-            Some(_) = tasks.join_next(), if !tasks.is_empty() => {}
+            Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                if ended.is_err_and(|error| error.is_panic()) {
+                    tracing::error!("the task of a connection panicked; its client connects again");
+                }
+            }
             incoming = endpoint.accept() => match incoming {
                 Some(incoming) => take(&shared, incoming, &mut tasks),
                 None => return tasks,
@@ -118,7 +122,12 @@ fn take(shared: &Arc<Shared>, incoming: Incoming, tasks: &mut JoinSet<()>) {
             let shared = shared.clone();
             tasks.spawn(async move {
                 let _slot = slot;
-                if let Ok(connection) = incoming.accept().await {
+                let connection = tokio::select! {
+                    biased;
+                    () = shared.draining.cancelled() => return,
+                    connection = incoming.accept() => connection,
+                };
+                if let Ok(connection) = connection {
                     connection::serve(shared, connection, half_open).await;
                 }
             });

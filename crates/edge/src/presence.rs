@@ -29,6 +29,8 @@ const ATTACH_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct RouteQueue {
     commands: mpsc::Sender<Command>,
     failing: AtomicBool,
+    /// A route could not be written: all are written again.
+    incomplete: AtomicBool,
 }
 
 /// What the task does.
@@ -40,7 +42,8 @@ pub(crate) enum Command {
 impl RouteQueue {
     pub(crate) fn new() -> (Self, mpsc::Receiver<Command>) {
         let (commands, received) = mpsc::channel(QUEUE_LEN);
-        (Self { commands, failing: AtomicBool::new(false) }, received)
+        let failing = AtomicBool::new(false);
+        (Self { commands, failing, incomplete: AtomicBool::new(false) }, received)
     }
 
     /// Writes a route, or goes on without after a while.
@@ -84,7 +87,7 @@ impl RouteQueue {
         }
     }
 
-    /// Holds the lease until dropped, and writes every route again when it was lost.
+    /// Holds the lease until dropped, and writes every route again when it or a route was lost.
     pub(crate) async fn keep_lease(
         &self,
         presence: &dyn Presence,
@@ -106,8 +109,8 @@ impl RouteQueue {
             if renewed.is_none() {
                 continue;
             }
-            if was_lost {
-                tracing::warn!("the lease was lost; all routes are written again");
+            if was_lost || self.incomplete.swap(false, Ordering::Relaxed) {
+                tracing::warn!("the lease or routes were lost; all routes are written again");
                 self.attach_all(presence, metrics, routes, lease.edge).await;
             }
             held = true;
@@ -123,7 +126,7 @@ impl RouteQueue {
     ) {
         let all: Vec<Route> = routes.all().iter().map(|handle| handle.route(edge)).collect();
         for batch in all.chunks(BATCH_MAX) {
-            self.call(metrics, presence.attach(batch.to_vec())).await;
+            self.write_attached(presence, metrics, batch.to_vec()).await;
         }
     }
 
@@ -144,7 +147,7 @@ impl RouteQueue {
             }
         }
         if !attach.is_empty() {
-            self.call(metrics, presence.attach(attach)).await;
+            self.write_attached(presence, metrics, attach).await;
         }
         for written in waiting {
             // The connection may have gone on or away.
@@ -152,6 +155,17 @@ impl RouteQueue {
         }
         if !detach.is_empty() {
             self.call(metrics, presence.detach(detach)).await;
+        }
+    }
+
+    async fn write_attached(
+        &self,
+        presence: &dyn Presence,
+        metrics: &EdgeMetrics,
+        routes: Vec<Route>,
+    ) {
+        if self.call(metrics, presence.attach(routes)).await.is_none() {
+            self.incomplete.store(true, Ordering::Relaxed);
         }
     }
 

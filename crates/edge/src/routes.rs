@@ -38,7 +38,7 @@ pub(crate) struct Handle {
     push_queue_len: usize,
     /// What the device acknowledged, so that a head check needs not wake a connection for nothing.
     acknowledged: AtomicU64,
-    /// When it last had everything, milliseconds since 1970.
+    /// When it last had everything, milliseconds since 1970; 0 before it is admitted.
     caught_up_ms: AtomicU64,
 }
 
@@ -149,8 +149,8 @@ impl Routes {
         self.len.load(Ordering::Relaxed)
     }
 
-    /// Later connections get higher ones, also on another edge as far as clocks agree. Where they do
-    /// not, the device's pushes come late, at the head check, until it connects again.
+    /// Later connections get higher ones, also on another edge as far as clocks agree. Where they
+    /// do not, the device's pushes come late, at the head check, until it connects again.
     fn next_generation(&self, now_ms: u64) -> Generation {
         let from_clock = now_ms << GENERATION_BITS;
         let next = |last: u64| Some(from_clock.max(last + 1));

@@ -25,6 +25,8 @@ use crate::{
 
 /// The key set is read at most this often, however many tokens name unknown keys.
 pub const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(30);
+/// The same while no key is known at all, so that a provider that comes up late is noticed.
+pub const FIRST_READ_AT_MOST_EVERY: Duration = Duration::from_secs(1);
 /// The key set is read anew this often, so that keys the provider took back are forgotten.
 pub const REFRESH_EVERY: Duration = Duration::from_secs(600);
 /// Reading the key set is given up after this, whatever the source does.
@@ -40,8 +42,8 @@ pub struct TokenConfig {
     pub issuer: String,
     /// What tokens must have as, or among, `aud`.
     pub audience: String,
-    /// The provider's JSON Web Key Set: an HTTPS URL, or a file. Keys for RS256, ES256 and EdDSA are
-    /// used. Read again every 10 minutes, and at most every 30 seconds when a token names an
+    /// The provider's JSON Web Key Set: an HTTPS URL, or a file. Keys for RS256, ES256 and EdDSA
+    /// are used. Read again every 10 minutes, and at most every 30 seconds when a token names an
     /// unknown key.
     pub jwks: String,
     /// PEM file with the certificate authorities trusted for the URL; without it the public web's.
@@ -163,16 +165,17 @@ impl Verifier {
         self.check(token, found.ok_or(TokenError::Invalid("signed by an unknown key"))?)
     }
 
-    /// Reads the key set every [`REFRESH_EVERY`] until dropped.
+    /// Reads the key set every [`REFRESH_EVERY`], and sooner after a failure, until dropped.
     pub(crate) async fn keep_fresh(&self) {
         loop {
-            if let Err(failure) = self.refresh().await {
-                tracing::warn!(
-                    failure,
-                    "the identity provider's keys were not read; old ones stay"
-                );
-            }
-            tokio::time::sleep(REFRESH_EVERY).await;
+            let pause = match self.refresh().await {
+                Ok(()) => REFRESH_EVERY,
+                Err(failure) => {
+                    tracing::warn!(failure, "the identity provider's keys were not read");
+                    REFRESH_AT_MOST_EVERY
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     }
 
@@ -215,7 +218,12 @@ impl Verifier {
             if refresh.peek().is_none() {
                 return Some(refresh.clone());
             }
-            if now.duration_since(*began) < REFRESH_AT_MOST_EVERY {
+            let pause = if state.keys.is_empty() {
+                FIRST_READ_AT_MOST_EVERY
+            } else {
+                REFRESH_AT_MOST_EVERY
+            };
+            if now.duration_since(*began) < pause {
                 return None;
             }
         }

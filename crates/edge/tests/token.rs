@@ -13,7 +13,6 @@ use std::{
 };
 
 use aws_lc_rs::{
-    encoding::AsDer as _,
     rsa::KeySize,
     signature::{self as sig, KeyPair as _},
 };

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Condvar, Mutex},
     thread::JoinHandle,
+    time::Duration,
 };
 
 use ports::{Engines, Log, StoreError};
@@ -58,7 +59,7 @@ pub struct Stats {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process, or another engine in this one, has it open.
-    #[error("{0} is in use by another process")]
+    #[error("{0} is in use")]
     InUse(PathBuf),
     /// It was made with other partitions or another epoch, which cannot change.
     #[error("{directory} was made with {found}, not with {wanted}")]
@@ -86,8 +87,11 @@ impl Engine {
     pub fn open(config: EngineConfig, wall_clock: WallClock) -> Result<Self, OpenError> {
         let lock = lock(&config)?;
         describe(&config)?;
-        let damaged =
-            |error: fjall::Error| OpenError::Damaged(config.directory.clone(), error.to_string());
+        let damaged = |error: fjall::Error| match error {
+            // A clone of what an engine gave out is still alive.
+            fjall::Error::Locked => OpenError::InUse(config.directory.clone()),
+            error => OpenError::Damaged(config.directory.clone(), error.to_string()),
+        };
         let store = Arc::new(Store::open(&config).map_err(damaged)?);
         let log = LogEngine::open(&config, wall_clock, Arc::clone(&store)).map_err(damaged)?;
         let parts = Arc::new(Parts {
@@ -243,28 +247,32 @@ fn describe(config: &EngineConfig) -> Result<(), OpenError> {
     Err(OpenError::Mismatch { directory: config.directory.clone(), found, wanted })
 }
 
-/// The thread that syncs and maintains.
+/// The thread that syncs and maintains. It looks ten times as often whether so much was written that
+/// a sync is due earlier.
 fn spawn_keeper(
     parts: &Arc<Parts>,
     stop: &Arc<(Mutex<bool>, Condvar)>,
 ) -> std::io::Result<JoinHandle<()>> {
     let (parts, stop) = (Arc::clone(parts), Arc::clone(stop));
+    let look_every = parts.config.sync_every / 10;
     std::thread::Builder::new().name("posthorn-store".into()).spawn(move || {
         let (stopped, wake) = &*stop;
-        let sync_every = parts.config.sync_every;
-        let mut until_maintain = parts.config.maintain_every;
+        let mut since_sync = Duration::ZERO;
+        let mut since_maintain = Duration::ZERO;
         let mut guard = stopped.lock().expect("no holder of this lock panics");
         while !*guard {
-            let waited = wake.wait_timeout(guard, sync_every);
+            let waited = wake.wait_timeout(guard, look_every);
             drop(waited.expect("no holder of this lock panics"));
-            parts.log.shared().sync_store();
-            if let Some(left) = until_maintain {
-                until_maintain = left.checked_sub(sync_every);
-                if until_maintain.is_none_or(|left| left.is_zero()) {
-                    until_maintain = parts.config.maintain_every;
-                    if let Err(error) = parts.maintain((parts.clock)()) {
-                        tracing::warn!(%error, "maintenance is left to the next run");
-                    }
+            since_sync += look_every;
+            since_maintain += look_every;
+            if since_sync >= parts.config.sync_every || parts.store.is_full() {
+                since_sync = Duration::ZERO;
+                parts.log.shared().sync_store();
+            }
+            if parts.config.maintain_every.is_some_and(|every| since_maintain >= every) {
+                since_maintain = Duration::ZERO;
+                if let Err(error) = parts.maintain((parts.clock)()) {
+                    tracing::warn!(%error, "maintenance is left to the next run");
                 }
             }
             guard = stopped.lock().expect("no holder of this lock panics");

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
     time::Duration,
@@ -19,6 +19,8 @@ struct State {
     fail_stores: AtomicU64,
     drop_lookups: AtomicBool,
     slow_sync_ms: AtomicU64,
+    hold_syncs: Mutex<bool>,
+    released: Condvar,
     fail_sync: AtomicBool,
 }
 
@@ -57,6 +59,12 @@ impl Faults {
         self.state().slow_sync_ms.store(crate::config::millis(by), SeqCst);
     }
 
+    /// Whether syncs of the log wait until this is called with false.
+    pub fn hold_syncs(&self, hold: bool) {
+        *self.state().hold_syncs.lock().expect("no holder of this lock panics") = hold;
+        self.state().released.notify_all();
+    }
+
     /// The next sync of the log fails, which ends the process.
     pub fn fail_sync(&self) {
         self.state().fail_sync.store(true, SeqCst);
@@ -88,6 +96,10 @@ impl Faults {
         let slow_ms = state.slow_sync_ms.load(SeqCst);
         if slow_ms > 0 {
             std::thread::sleep(Duration::from_millis(slow_ms));
+        }
+        let mut hold = state.hold_syncs.lock().expect("no holder of this lock panics");
+        while *hold {
+            hold = state.released.wait(hold).expect("no holder of this lock panics");
         }
         !state.fail_sync.swap(false, SeqCst)
     }

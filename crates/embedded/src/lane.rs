@@ -91,7 +91,8 @@ pub(crate) struct State {
     tail_bytes: usize,
     /// Which reader has the lane: the last one opened.
     pub(crate) reader: u64,
-    /// Offset after the last finished record.
+    /// Offset after the last finished record, where a new reader begins; of control, after the last
+    /// one that is too old to be read.
     pub(crate) finished: u64,
     /// As `finished`, on disk and synced.
     pub(crate) finished_synced: u64,
@@ -150,14 +151,14 @@ impl Lane {
         self.changed.send_replace(());
     }
 
-    /// Gives the lane to a new reader: its number and where it starts.
-    pub(crate) fn take_over(&self) -> (u64, u64) {
+    /// Gives the lane to a new reader, whose number this is.
+    pub(crate) fn take_over(&self) -> u64 {
         let mut state = self.lock();
         state.reader += 1;
-        let taken = (state.reader, state.finished);
+        let number = state.reader;
         drop(state);
         self.changed.send_replace(());
-        taken
+        number
     }
 
     /// Bytes of unfinished records, roughly.
@@ -186,6 +187,14 @@ impl State {
         self.finished = self.finished.max(offset);
         while self.backlog.front().is_some_and(|(end, _)| *end <= self.finished) {
             self.backlog.pop_front();
+        }
+    }
+
+    /// Lets new readers begin after the records in memory from before `before_ms`.
+    pub(crate) fn forget_before(&mut self, before_ms: u64) {
+        let old = self.tail.partition_point(|block| block.log_time_ms < before_ms);
+        if let Some(last) = old.checked_sub(1) {
+            self.finish(self.tail[last].end());
         }
     }
 

@@ -22,6 +22,7 @@ mod config;
 mod engine;
 mod entities;
 pub mod faults;
+mod journal;
 mod lane;
 mod log;
 mod mailbox;

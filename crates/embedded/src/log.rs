@@ -18,6 +18,7 @@ use crate::{
     WallClock,
     committer::{Committer, first_offset},
     config::{EngineConfig, millis},
+    journal::{self, Later},
     lane::{Lane, Layout},
     queue::{Append, Fate, OFFSETS_AT_RISK, Queue, Work},
     reader::LogReader,
@@ -44,6 +45,7 @@ pub(crate) struct LogEngine {
 pub(crate) struct Shared {
     db: Database,
     meta: Keyspace,
+    dead_letters: Keyspace,
     pub(crate) segments: Arc<Segments>,
     pub(crate) lanes: Arc<[Lane]>,
     pub(crate) layout: Layout,
@@ -60,7 +62,9 @@ impl LogEngine {
         clock: WallClock,
         store: Arc<Store>,
     ) -> fjall::Result<Arc<Self>> {
-        let db = Database::builder(config.directory.join("log"))
+        let directory = config.directory.join("log");
+        journal::cut_torn_end(&directory, Later::Damage)?;
+        let db = Database::builder(directory)
             .cache_size(8 * 1024 * 1024)
             .worker_threads(1)
             .max_journaling_size(256 * 1024 * 1024)
@@ -86,7 +90,7 @@ impl LogEngine {
         let queue = Arc::new(Queue::new(config));
         let committer = Committer {
             db: db.clone(),
-            dead_letters,
+            dead_letters: dead_letters.clone(),
             segments: Arc::clone(&segments),
             lanes: Arc::clone(&lanes),
             layout,
@@ -100,7 +104,8 @@ impl LogEngine {
             .spawn(move || committer.run())?;
         let space = Space::new(config);
         let config = config.clone();
-        let shared = Shared { db, meta, segments, lanes, layout, config, store, space, queue };
+        let shared =
+            Shared { db, meta, dead_letters, segments, lanes, layout, config, store, space, queue };
         Ok(Arc::new(Self { shared: Arc::new(shared), committer: Mutex::new(Some(thread)) }))
     }
 
@@ -250,7 +255,10 @@ impl Shared {
     /// Drops segments whose records are finished and older than they must be kept; a segment that is
     /// old is ended first.
     pub(crate) fn trim(&self, now_ms: u64) -> fjall::Result<()> {
+        let control = &self.lanes[self.layout.lanes() - 1];
+        control.lock().forget_before(now_ms.saturating_sub(millis(self.config.control_keep)));
         self.segments.prepare()?;
+        self.release_journals()?;
         loop {
             let segments = self.segments.all();
             let [oldest, _, ..] = segments.as_slice() else { return Ok(()) };
@@ -261,6 +269,19 @@ impl Shared {
             drop(segments);
             self.segments.drop_oldest()?;
         }
+    }
+
+    /// Flushes what holds journals of the database: ended segments, and the small keyspaces when
+    /// there is more than one journal. Without that, memtables that never fill would hold them all.
+    fn release_journals(&self) -> fjall::Result<()> {
+        let segments = self.segments.all();
+        let ended = &segments[..segments.len() - 1];
+        ended.iter().try_for_each(|segment| segment.flush())?;
+        if self.db.journal_count() > 1 {
+            self.meta.rotate_memtable()?;
+            self.dead_letters.rotate_memtable()?;
+        }
+        Ok(())
     }
 
     fn may_drop(&self, segment: &crate::segment::Segment, now_ms: u64) -> bool {

@@ -41,9 +41,7 @@ impl LogReader {
     /// A reader from the first unfinished record, or of control from the first kept one.
     pub(crate) fn open(shared: &Arc<Shared>, lane: usize) -> Self {
         let mut reader = Self::open_at(shared, lane, Offset::new(0));
-        if reader.number.is_some() {
-            reader.next = shared.lanes[lane].lock().finished;
-        }
+        reader.next = shared.lanes[lane].lock().finished;
         reader
     }
 
@@ -52,7 +50,7 @@ impl LogReader {
         let state = &shared.lanes[lane];
         // Subscribed before anything is looked at, so that no change is missed.
         let changed = state.subscribe();
-        let number = (!shared.layout.is_control(lane)).then(|| state.take_over().0);
+        let number = (!shared.layout.is_control(lane)).then(|| state.take_over());
         let blocks = VecDeque::new();
         Self { shared: Arc::clone(shared), lane, number, next: from.get(), blocks, changed }
     }

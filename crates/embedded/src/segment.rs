@@ -1,6 +1,9 @@
 //! Segments: where blocks lie on the disk, one keyspace each, dropped whole.
 
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{
+    Arc, Mutex, RwLock,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, config::BlockSizePolicy};
 
@@ -20,6 +23,8 @@ pub(crate) struct Segment {
     pub(crate) number: u64,
     pub(crate) keyspace: Keyspace,
     spans: Mutex<Spans>,
+    /// It has ended, and its memtable was flushed.
+    flushed: AtomicBool,
 }
 
 /// What a segment holds.
@@ -80,8 +85,9 @@ impl Segments {
 
     /// Begins a new segment.
     pub(crate) fn roll(&self) -> fjall::Result<()> {
-        let spare = self.spare.lock().expect("no holder of this lock panics").take();
-        let next = match spare {
+        // Held to the end, so that nobody makes the same segment meanwhile.
+        let mut spare = self.spare.lock().expect("no holder of this lock panics");
+        let next = match spare.take() {
             Some(spare) => spare,
             None => Arc::new(Segment::open(&self.db, self.layout, self.newest().number + 1)?),
         };
@@ -167,6 +173,7 @@ impl Segment {
             number,
             keyspace,
             spans: Mutex::new(Spans { bytes: 0, time_ms: None, lanes: vec![None; layout.lanes()] }),
+            flushed: AtomicBool::new(false),
         };
         for lane in 0..layout.lanes() {
             segment.measure(lane, layout.name(lane))?;
@@ -210,6 +217,14 @@ impl Segment {
     /// The offset after the last record of a lane in this segment.
     pub(crate) fn end(&self, lane: usize) -> Option<u64> {
         self.spans().lanes[lane].map(|(_, end)| end)
+    }
+
+    /// Moves an ended segment from the journal into tables, once.
+    pub(crate) fn flush(&self) -> fjall::Result<()> {
+        if !self.flushed.swap(true, Relaxed) {
+            self.keyspace.rotate_memtable()?;
+        }
+        Ok(())
     }
 
     fn spans(&self) -> std::sync::MutexGuard<'_, Spans> {

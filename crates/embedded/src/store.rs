@@ -15,7 +15,12 @@ use fjall::{
 use ports::StoreError;
 
 use crate::{
-    config::EngineConfig, faults::Faults, lane::Layout, segment::corrupt, window::Windows,
+    config::EngineConfig,
+    faults::Faults,
+    journal::{self, Later},
+    lane::Layout,
+    segment::corrupt,
+    window::Windows,
 };
 
 /// Written bytes after which memtables are flushed.
@@ -54,6 +59,7 @@ pub(crate) struct Store {
 impl Store {
     pub(crate) fn open(config: &EngineConfig) -> fjall::Result<Self> {
         let directory = config.directory.join("store");
+        journal::cut_torn_end(&directory, Later::Unsynced)?;
         let db = Database::builder(&directory)
             .cache_size(64 * 1024 * 1024)
             .worker_threads(1)

@@ -185,6 +185,8 @@ impl Inbox {
         let (id, to, digest) = (item.id, item.to, item.digest());
         match self.repeats.check(&id, to, &digest) {
             Sighting::Repeat => return hidden,
+            // A change that went twice was decided twice: the first Result is the one.
+            Sighting::Conflict if show == Showing::Result => return hidden,
             Sighting::Conflict => {
                 events.push_back(Event::Conflict { seq, id });
                 return hidden;
@@ -245,6 +247,7 @@ impl Inbox {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Showing {
     Item,
     Result,

@@ -1,6 +1,6 @@
 //! Which messages a device has seen, so that a repeat is not shown twice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use wire::{Address, Counter, DeviceId, MessageId, RunId, UserId};
 
@@ -16,7 +16,7 @@ pub const MESSAGES_MAX: usize = 262_144;
 pub type Digest = [u8; 16];
 
 /// Bounded memory of messages.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Repeats {
     streams: BTreeMap<Key, Stream>,
     by_use: BTreeMap<u64, Key>,
@@ -103,6 +103,13 @@ impl Repeats {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.messages == 0
+    }
+}
+
+/// How many, not which: there may be hundreds of thousands.
+impl fmt::Debug for Repeats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Repeats({} messages of {} streams)", self.messages, self.streams.len())
     }
 }
 

@@ -61,7 +61,7 @@ pub(crate) async fn run(context: Context) {
     let end = match context.topic {
         Topic::Mail => reopen::<MailLane>(&context).await,
         Topic::Group => reopen::<GroupLane>(&context).await,
-        Topic::Control => End::Stopped,
+        Topic::Control => unreachable!("a worker has lanes of the mail and the group log only"),
     };
     let Context { topic, partition, .. } = context;
     match end {
@@ -85,6 +85,7 @@ async fn reopen<P: Process>(context: &Context) -> End {
             }
             end @ (End::Stopped | End::Alarm(..)) => return end,
         }
+        context.progress.stalled((context.wall_clock)());
         if let Err(end) = backoff.wait(&context.retry.stop).await {
             return end;
         }
@@ -133,6 +134,7 @@ async fn next_batch(context: &Context, reader: &mut dyn Reader) -> Result<Vec<En
             match read {
                 Ok(batch) => return Ok(batch),
                 Err(ReadError::Retry(reason)) => {
+                    context.progress.stalled((context.wall_clock)());
                     tracing::warn!(reason, "the log cannot be read; trying again");
                     backoff.wait(&context.retry.stop).await?;
                 }

@@ -82,13 +82,13 @@ impl Process for MailLane {
 
 /// Whose devices decide about a copy in these records.
 fn senders(records: &[Parsed]) -> HashSet<UserId> {
-    let copies = |parsed: &Parsed| match parsed {
-        Parsed::Rows(rows) => {
-            rows.deliveries.iter().filter_map(|parcel| parcel.sender_copy).collect()
+    fn parcels(parsed: &Parsed) -> &[Parcel] {
+        match parsed {
+            Parsed::Rows(rows) => &rows.deliveries,
+            Parsed::Change(_) | Parsed::Newer(_) | Parsed::Unreadable(_) => &[],
         }
-        Parsed::Change(_) | Parsed::Newer(_) | Parsed::Unreadable(_) => Vec::new(),
-    };
-    records.iter().flat_map(copies).collect()
+    }
+    records.iter().flat_map(parcels).filter_map(|parcel| parcel.sender_copy).collect()
 }
 
 impl MailLane {

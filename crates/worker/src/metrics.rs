@@ -1,6 +1,17 @@
 //! What a worker counts.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use wire::Topic;
+
+/// Label values, in the order of the variants below.
+const LOGS: [&str; 2] = ["mail", "group"];
+const ALARMS: [&str; 5] = ["dead_letter", "newer_record", "log", "store", "snapshot"];
+const REPEATS: [&str; 3] = ["window", "source", "decided"];
+const PUSHED: [&str; 4] = ["sent", "overflow", "presence", "link"];
+
+const _: () = assert!(ALARMS.len() == Alarm::Snapshot as usize + 1);
+const _: () = assert!(REPEATS.len() == Repeat::Decided as usize + 1);
+const _: () = assert!(PUSHED.len() == Pushed::Link as usize + 1);
 
 /// The metrics of a worker. Cloning is cheap and counts together.
 #[derive(Clone)]
@@ -46,21 +57,6 @@ pub(crate) enum Alarm {
     Snapshot,
 }
 
-impl Alarm {
-    const ALL: &[Self] =
-        &[Self::DeadLetter, Self::NewerRecord, Self::Log, Self::Store, Self::Snapshot];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::DeadLetter => "dead_letter",
-            Self::NewerRecord => "newer_record",
-            Self::Log => "log",
-            Self::Store => "store",
-            Self::Snapshot => "snapshot",
-        }
-    }
-}
-
 /// How a repeat was known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repeat {
@@ -70,18 +66,6 @@ pub(crate) enum Repeat {
     Source,
     /// A change that was decided before.
     Decided,
-}
-
-impl Repeat {
-    const ALL: &[Self] = &[Self::Window, Self::Source, Self::Decided];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Window => "window",
-            Self::Source => "source",
-            Self::Decided => "decided",
-        }
-    }
 }
 
 /// What became of a push.
@@ -97,19 +81,6 @@ pub(crate) enum Pushed {
     Link,
 }
 
-impl Pushed {
-    const ALL: &[Self] = &[Self::Sent, Self::Overflow, Self::Presence, Self::Link];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Sent => "sent",
-            Self::Overflow => "overflow",
-            Self::Presence => "presence",
-            Self::Link => "link",
-        }
-    }
-}
-
 impl WorkerMetrics {
     /// The metrics, registered.
     ///
@@ -121,26 +92,21 @@ impl WorkerMetrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        // Every series is there from the start, at 0, so that an alert sees the first increase.
-        let family = |name: &str, help: &str, label: &str, values: Vec<&'static str>| {
+        let family = |name: &str, help: &str, label: &str, values: &[&str]| {
             let opts = Opts::new(format!("posthorn_worker_{name}"), help);
             let family = IntCounterVec::new(opts, &[label])?;
             registry.register(Box::new(family.clone()))?;
-            for value in values {
-                family.with_label_values(&[value]);
-            }
+            // Shown from the start, as zero.
+            values.iter().for_each(|value| drop(family.with_label_values(&[value])));
             Ok::<_, prometheus::Error>(family)
         };
-        let alarms = Alarm::ALL.iter().map(|alarm| alarm.label()).collect();
-        let repeats = Repeat::ALL.iter().map(|repeat| repeat.label()).collect();
-        let pushes = Pushed::ALL.iter().map(|pushed| pushed.label()).collect();
         let links = IntGauge::new("posthorn_worker_links", "Links to edges that are up.")?;
         registry.register(Box::new(links.clone()))?;
         Ok(Self {
-            records: family("records_total", "Records finished.", "log", vec!["mail", "group"])?,
-            alarms: family("alarms_total", "Things someone must act on.", "kind", alarms)?,
-            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by", repeats)?,
-            pushes: family("pushes_total", "Pushes to connected devices.", "outcome", pushes)?,
+            records: family("records_total", "Records finished.", "log", &LOGS)?,
+            alarms: family("alarms_total", "Things someone must act on.", "kind", &ALARMS)?,
+            repeats: family("repeats_total", "Sends dropped as repeats.", "known_by", &REPEATS)?,
+            pushes: family("pushes_total", "Pushes to devices.", "outcome", &PUSHED)?,
             rows: counter("rows_total", "Rows stored.")?,
             expired: counter("expired_total", "Rows not stored as their time had passed.")?,
             derived: counter("derived_total", "Records derived from the group log.")?,
@@ -152,24 +118,24 @@ impl WorkerMetrics {
         })
     }
 
-    pub(crate) fn records(&self, topic: wire::Topic, count: usize) {
+    pub(crate) fn records(&self, topic: Topic, count: usize) {
         let log = match topic {
-            wire::Topic::Mail => "mail",
-            wire::Topic::Group => "group",
-            wire::Topic::Control => "control",
+            Topic::Mail => LOGS[0],
+            Topic::Group => LOGS[1],
+            Topic::Control => unreachable!("no lane finishes records of the control log"),
         };
         self.records.with_label_values(&[log]).inc_by(count as u64);
     }
 
     pub(crate) fn alarm(&self, alarm: Alarm) {
-        self.alarms.with_label_values(&[alarm.label()]).inc();
+        self.alarms.with_label_values(&[ALARMS[alarm as usize]]).inc();
     }
 
     pub(crate) fn repeat(&self, repeat: Repeat) {
-        self.repeats.with_label_values(&[repeat.label()]).inc();
+        self.repeats.with_label_values(&[REPEATS[repeat as usize]]).inc();
     }
 
     pub(crate) fn pushed(&self, pushed: Pushed, count: usize) {
-        self.pushes.with_label_values(&[pushed.label()]).inc_by(count as u64);
+        self.pushes.with_label_values(&[PUSHED[pushed as usize]]).inc_by(count as u64);
     }
 }

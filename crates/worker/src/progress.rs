@@ -49,9 +49,15 @@ impl Progress {
         self.state.store(State::Running as u8, Ordering::Relaxed);
     }
 
-    /// The lane stands; its oldest unfinished record ages from now on at the latest.
-    pub(crate) fn alarmed(&self, now_ms: u64) {
+    /// Nothing is known of what comes after the finished records: the oldest of those ages from now
+    /// on at the latest.
+    pub(crate) fn stalled(&self, now_ms: u64) {
         self.oldest_ms.fetch_min(now_ms, Ordering::Relaxed);
+    }
+
+    /// The lane stands.
+    pub(crate) fn alarmed(&self, now_ms: u64) {
+        self.stalled(now_ms);
         self.state.store(State::Alarmed as u8, Ordering::Relaxed);
     }
 

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::Context as _;
 
-use crate::tidy;
+use crate::{tidy, wrap};
 
 /// Everything a change must pass. Cheap steps come first, so that a slip shows at once.
 pub(crate) fn ci() -> anyhow::Result<bool> {
@@ -46,6 +46,7 @@ pub(crate) fn test(arguments: &[String]) -> anyhow::Result<bool> {
 
 /// Formats in place.
 pub(crate) fn fmt() -> anyhow::Result<bool> {
+    wrap::wrap_all()?;
     run(cargo(&["fmt", "--all"]))
 }
 

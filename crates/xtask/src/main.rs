@@ -5,6 +5,7 @@
 
 mod ci;
 mod tidy;
+mod wrap;
 
 use std::process::ExitCode;
 
@@ -32,7 +33,7 @@ enum Task {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Formats every file.
+    /// Formats every file, and wraps comments that are too long.
     Fmt,
     /// Runs the benchmarks with release optimisation: every one, or those named.
     Bench {

@@ -4,7 +4,9 @@
 //! in the list of exceptions beside the rule, with its reason.
 
 mod arrows;
+mod citations;
 mod imports;
+mod links;
 mod metadata;
 mod shape;
 mod source;
@@ -14,6 +16,7 @@ use std::{fmt, fs, path::Path};
 
 use anyhow::Context as _;
 
+pub(crate) use self::shape::COLUMNS_MAX;
 use self::{metadata::Metadata, source::Source};
 
 /// Something that breaks a rule.
@@ -59,10 +62,13 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Report> {
     let mut report = Report { file_count: sources.len(), ..Report::default() };
     arrows::check(&metadata, &mut report.findings);
     metadata::check_unused(&metadata, &sources, &mut report.findings);
+    metadata::check_lints(&metadata, &mut report.findings);
+    citations::check(&sources, &mut report.findings);
     for source in &sources {
         shape::check(source, &mut report);
         words::check(source, &mut report.findings);
         imports::check(source, &metadata, &mut report.findings);
+        links::check(root, source, &mut report.findings);
     }
     report.findings.sort();
     report.findings.dedup();
@@ -75,6 +81,15 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Report> {
 /// When the description of the workspace cannot be read.
 pub(crate) fn benches(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
     Ok(Metadata::read(root)?.benches)
+}
+
+/// Every file of Rust that people write: its path and its text.
+///
+/// # Errors
+/// When a file cannot be read.
+pub(crate) fn rust_files(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let sources = read_sources(root)?.into_iter().filter(Source::is_rust);
+    Ok(sources.map(|source| (source.path, source.text)).collect())
 }
 
 /// Every text file that people of the project write, in the order of their paths.
@@ -193,6 +208,30 @@ mod tests {
         assert_eq!(findings("crates/node/src/a.rs", text), "");
         let text = "//! Nothing.\n\nuse tokio::time::Instant;\n";
         assert_eq!(findings("crates/edge/src/a.rs", text), "");
+    }
+
+    #[test]
+    fn a_rule_of_the_protocol_that_code_cites_exists_once() {
+        let sources = [
+            Source::new(
+                "docs/protocol.md",
+                "**send-1** Text.\n\n**send-2** A.\n**send-2** B.\n".into(),
+            ),
+            Source::new(
+                "crates/edge/src/a.rs",
+                "//= protocol#send-1\n//= protocol#send-9\n//= 2.4\n".into(),
+            ),
+        ];
+        let mut findings = Vec::new();
+        citations::check(&sources, &mut findings);
+        let lines: Vec<_> =
+            findings.iter().map(|found| format!("{}: {}", found.line, found.what)).collect();
+        let expected = [
+            "4: two rules are called send-2",
+            "2: a citation of what is not there: protocol#send-9",
+            "3: a citation of what is not there: 2.4",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

@@ -1,3 +1,4 @@
+//! What becomes of a send, record by record.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Mutex;

@@ -38,8 +38,8 @@ pub fn run(runtime: &Runtime, seconds: f64, payload: usize) {
 
 async fn embedded_log(writers: usize, seconds: f64, payload: usize) -> Run {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = crate::path::engine_config(folder.path());
-    let engine = embedded::Engine::open(config, crate::wall_clock).expect("open the engine");
+    let config = embedded::EngineConfig::new(folder.path());
+    let engine = embedded::Engine::open(config, node::clock::wall_clock_ms).expect("open the engine");
     let log = engine.engines().log;
     let partitions = log.partition_count(Topic::Mail);
     let run = with_writers(writers, seconds, move |writer| {
@@ -52,7 +52,7 @@ async fn embedded_log(writers: usize, seconds: f64, payload: usize) -> Run {
         }
     })
     .await;
-    engine.close();
+    engine.close().expect("a clean end");
     run
 }
 
@@ -89,7 +89,9 @@ fn commit_thread(
             let bytes: Vec<u8> = batch.iter().flat_map(|(record, _)| record.iter().copied()).collect();
             file.write_all(&bytes).expect("write");
             file.sync_data().expect("fdatasync");
-            batch.into_iter().for_each(|(_, done)| drop(done.send(())));
+            batch.into_iter().for_each(|(_, done)| {
+                let _ = done.send(());
+            });
         }
     })
 }

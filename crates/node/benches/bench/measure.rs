@@ -2,6 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+/// Who sends to whom, and how hard.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// Sending devices.
+    pub senders: usize,
+    /// Receiving devices of each sender; more than one form a group with it.
+    pub fan_out: usize,
+    /// Sends of one device that wait for their answer.
+    pub window: u64,
+}
+
 /// One measured run.
 #[derive(Clone, Copy)]
 pub struct Run {

@@ -52,7 +52,7 @@ fn flags(args: &DevArgs) -> Vec<String> {
 }
 
 /// Lets the cluster serve with its own certificate and believe its own tokens.
-pub(crate) fn use_development(config: &mut Config, development: &Development) {
+pub fn use_development(config: &mut Config, development: &Development) {
     config.listen.certificate_file = Some(development.certificate_file());
     config.listen.key_file = Some(development.key_file());
     development::ISSUER.clone_into(&mut config.identity.issuer);

@@ -42,6 +42,8 @@ pub(crate) fn derive(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use wire::Seq;
 
     use super::*;

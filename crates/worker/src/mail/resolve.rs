@@ -135,6 +135,8 @@ impl Resolver {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use bytes::Bytes;
     use prometheus::Registry;
     use wire::{Counter, DeviceId, MessageId, Partition, RunId, SendId, record::Source};

@@ -206,6 +206,8 @@ fn frames(pushes: Vec<Push>) -> Vec<MeshFrame> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use bytes::Bytes;
     use wire::{
         DeviceId, Generation, Seq, UserId, codec,

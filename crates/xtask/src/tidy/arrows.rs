@@ -137,6 +137,7 @@ mod tests {
     fn findings(crates: &[(&str, &[&str])]) -> String {
         let crates = crates.iter().map(|(name, dependencies)| Crate {
             name: (*name).to_owned(),
+            has_lints: true,
             folder: format!("crates/{name}"),
             dependencies: dependencies
                 .iter()

@@ -26,6 +26,8 @@ pub(crate) struct Crate {
     pub(crate) name: String,
     /// Its folder, relative to the root.
     pub(crate) folder: String,
+    /// Whether it takes the lints of the workspace.
+    pub(crate) has_lints: bool,
     /// What it depends on, of every kind.
     pub(crate) dependencies: Vec<Dependency>,
 }
@@ -76,6 +78,7 @@ impl Metadata {
         });
         self.crates.push(Crate {
             name: name.to_owned(),
+            has_lints: lines.contains("[lints]\nworkspace = true"),
             folder: folder.to_string_lossy().replace('\\', "/"),
             dependencies: dependencies.collect::<anyhow::Result<_>>()?,
         });
@@ -85,6 +88,20 @@ impl Metadata {
             }
         }
         Ok(())
+    }
+}
+
+/// A crate that forgets the lints of the workspace is checked by none.
+pub(crate) fn check_lints(metadata: &Metadata, findings: &mut Vec<Finding>) {
+    for known in metadata.crates.iter().filter(|known| !known.has_lints) {
+        let path = format!("{}/Cargo.toml", known.folder);
+        let instead = "add a section [lints] with `workspace = true`";
+        findings.push(Finding::new(
+            &path,
+            1,
+            "a crate without the lints of the workspace",
+            instead,
+        ));
     }
 }
 

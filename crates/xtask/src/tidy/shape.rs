@@ -5,7 +5,8 @@ use super::{Finding, Report, source::Source, source::indentation};
 const FILE_LINES_MAX: usize = 600;
 const FILE_LINES_HINT: usize = 400;
 const FUNCTION_LINES_MAX: usize = 70;
-const COLUMNS_MAX: usize = 100;
+/// Columns of a line.
+pub(crate) const COLUMNS_MAX: usize = 100;
 
 /// Names that could be of anything.
 const NAMES: &[&str] = &[

@@ -156,7 +156,7 @@ pub(crate) fn is_word(byte: u8) -> bool {
 }
 
 fn is_test_path(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs")
+    path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("_tests.rs")
 }
 
 /// For each line, whether it is in a module behind `#[cfg(test)]`. Formatted code closes a module

@@ -1,12 +1,9 @@
 //! Arbitrary orders of events: nothing is lost, shown twice or out of order.
-#![allow(clippy::unwrap_used)]
-
-mod world;
 
 use std::time::Duration;
 
+use crate::world::{Ending, Fate, World, message};
 use proptest::prelude::*;
-use world::{Ending, Fate, World, message};
 
 #[derive(Clone, Debug)]
 enum Op {

@@ -1,19 +1,13 @@
 //! The bare relay: what the whole system could do at most on this machine if it did nothing but
 //! pass frames on.
 //!
-//! Clients send frames of 256 bytes of payload over real UDP sockets on the loopback interface to
-//! one server, which answers each with an *accepted* frame and passes it on to one receiver
-//! (direct) or eight (group). No log, no store, no queue in between, no authentication; the same
-//! streams, limits and framing that clients and edges use. Every sender keeps 64 frames
-//! unanswered. Receivers check that nothing is missing or out of order.
-//!
-//! Server and clients run on threads of their own, so that the CPU time of each is told apart:
-//! `cargo bench -p link --bench relay -- [direct|group] [seconds]`.
-#![allow(clippy::unwrap_used, missing_docs)]
+//! Clients send frames over real UDP sockets on the loopback interface to one server, which answers
+//! each with an *accepted* frame and passes it on to one receiver or eight. No log, no store, no
+//! queue in between, no authentication; the same streams, limits and framing that clients and edges
+//! use, and as many sockets. Receivers check that nothing is missing or out of order.
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex,
@@ -33,38 +27,21 @@ use link::{
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
-    time::{Instant, sleep},
+    time::sleep,
 };
 use wire::{EdgeId, codec::take_frame};
 
-const RECEIVERS: usize = 200;
-const GROUP_LEN: usize = 8;
-const WINDOW: u64 = 64;
-const PAYLOAD_LEN: usize = 256;
+use crate::measure::{Meter, Run, Shape};
+
 const WARM_UP: Duration = Duration::from_secs(2);
-const MEASURED_SECONDS: u64 = 8;
 const NAME: &str = "edge.bench";
-const FRAME_LIMIT: usize = 1024;
-/// UDP sockets the clients share, as a load generator would.
-const CLIENT_SOCKETS: usize = 8;
+const FRAME_LIMIT: usize = 128 * 1024;
 /// Length of the number in front of every payload and in every answer.
 const NUMBER_LEN: usize = 8;
 const WRITE_BYTES_MAX: usize = 64 * 1024;
 
-fn main() {
-    // Cargo passes `--bench` to every benchmark.
-    let asked: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
-    let seconds = asked.iter().find_map(|word| word.parse().ok()).unwrap_or(MEASURED_SECONDS);
-    let only = asked.iter().find(|word| word.parse::<u64>().is_err());
-    for (shape, fan_out) in [("direct", 1), ("group", GROUP_LEN)] {
-        if only.is_none_or(|only| only == shape) {
-            measure(shape, fan_out, Duration::from_secs(seconds));
-        }
-    }
-}
-
-/// Runs one shape and prints a line of figures.
-fn measure(shape: &str, fan_out: usize, duration: Duration) {
+/// Runs one shape; counts deliveries.
+pub fn run(shape: Shape, seconds: f64, payload: usize) -> Run {
     let (edge, clients) = (runtime("edge"), runtime("client"));
     let (certificate, roots) = certificate();
     let counters = Arc::new(Counters::default());
@@ -80,17 +57,20 @@ fn measure(shape: &str, fan_out: usize, duration: Duration) {
     };
     let address = endpoint.local_addr().unwrap();
     let mut serving = JoinSet::new();
-    serving.spawn_on(serve(endpoint, fan_out), edge.handle());
+    serving.spawn_on(serve(endpoint, shape.fan_out), edge.handle());
 
-    let load = start_load(address, roots, fan_out, Arc::clone(&counters));
-    let (_load, figures) = clients.block_on(async {
-        let load = load.await;
+    let load = start_load(address, roots, shape, payload, Arc::clone(&counters));
+    let run = clients.block_on(async {
+        let _load = load.await;
         sleep(WARM_UP).await;
-        let before = Figures::now(&counters);
-        sleep(duration).await;
-        (load, Figures::now(&counters).since(&before))
+        let (meter, before) = (Meter::start(), counters.delivered());
+        sleep(Duration::from_secs_f64(seconds)).await;
+        meter.stop(counters.delivered() - before)
     });
-    figures.print(shape, RECEIVERS / fan_out, fan_out);
+    // Connections of a runtime that goes away need no farewell.
+    clients.shutdown_background();
+    edge.shutdown_background();
+    run
 }
 
 fn runtime(name: &str) -> Runtime {
@@ -179,34 +159,39 @@ async fn relay(
 
 #[derive(Default)]
 struct Counters {
-    accepted: AtomicU64,
     delivered: AtomicU64,
+}
+
+impl Counters {
+    fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
 }
 
 /// Receivers first; the load begins when the last one is ready.
 async fn start_load(
     address: SocketAddr,
     roots: Roots,
-    fan_out: usize,
+    shape: Shape,
+    payload: usize,
     counters: Arc<Counters>,
 ) -> JoinSet<()> {
-    let endpoint = |_| ClientEndpoint::bind(roots.clone()).unwrap();
-    let sockets: Vec<ClientEndpoint> = (0..CLIENT_SOCKETS).map(endpoint).collect();
+    let endpoint = || ClientEndpoint::bind(roots.clone()).unwrap();
     let mut tasks = JoinSet::new();
-    for index in 0..RECEIVERS {
-        let connection = sockets[index % CLIENT_SOCKETS].connect(address, NAME).await.unwrap();
-        let control = say_hello(&connection, 0, index / fan_out).await;
+    for index in 0..shape.senders * shape.fan_out {
+        let connection = endpoint().connect(address, NAME).await.unwrap();
+        let control = say_hello(&connection, 0, index / shape.fan_out).await;
         let mut delivery = connection.accept_uni().await.unwrap();
         let mut read = BytesMut::new();
         while take_frame(&mut read, FRAME_LIMIT).unwrap().is_none() {
             assert!(delivery.read(&mut read).await.unwrap());
         }
-        tasks.spawn(receive(delivery, read, control, Arc::clone(&counters)));
+        tasks.spawn(receive(delivery, read, control, payload, Arc::clone(&counters)));
     }
-    for index in 0..RECEIVERS / fan_out {
-        let connection = sockets[index % CLIENT_SOCKETS].connect(address, NAME).await.unwrap();
+    for index in 0..shape.senders {
+        let connection = endpoint().connect(address, NAME).await.unwrap();
         let (frames, answers) = say_hello(&connection, 1, index).await;
-        tasks.spawn(send(frames, answers, Arc::clone(&counters)));
+        tasks.spawn(send(frames, answers, shape.window, payload));
     }
     tasks
 }
@@ -220,23 +205,21 @@ async fn say_hello(connection: &Connection, role: u8, sender: usize) -> (Sender,
     (control, answers)
 }
 
-/// Keeps [`WINDOW`] frames unanswered; those that became free together go out together.
-async fn send(mut frames: Sender, mut answers: Receiver, counters: Arc<Counters>) {
+/// Keeps `window` frames unanswered; those that became free together go out together.
+async fn send(mut frames: Sender, mut answers: Receiver, window: u64, payload: usize) {
     let (mut sent, mut accepted) = (0_u64, 0_u64);
     let (mut out, mut read) = (BytesMut::new(), BytesMut::new());
     loop {
-        while sent < accepted + WINDOW {
-            put_frame(&mut out, &sent.to_be_bytes(), PAYLOAD_LEN);
+        while sent < accepted + window {
+            put_frame(&mut out, &sent.to_be_bytes(), payload);
             sent += 1;
         }
         write_all(&mut frames, &mut out).await;
-        let before = accepted;
         answers.read(&mut read).await.unwrap();
         while let Some(answer) = take_frame(&mut read, FRAME_LIMIT).unwrap() {
             assert_eq!(number(&answer), accepted);
             accepted += 1;
         }
-        counters.accepted.fetch_add(accepted - before, Ordering::Relaxed);
     }
 }
 
@@ -244,6 +227,7 @@ async fn receive(
     mut delivery: Receiver,
     mut read: BytesMut,
     _control: (Sender, Receiver),
+    payload: usize,
     counters: Arc<Counters>,
 ) {
     let mut delivered = 0_u64;
@@ -251,7 +235,7 @@ async fn receive(
         let before = delivered;
         while let Some(frame) = take_frame(&mut read, FRAME_LIMIT).unwrap() {
             assert_eq!(number(&frame), delivered);
-            assert_eq!(frame.len(), NUMBER_LEN + PAYLOAD_LEN);
+            assert_eq!(frame.len(), NUMBER_LEN + payload);
             delivered += 1;
         }
         counters.delivered.fetch_add(delivered - before, Ordering::Relaxed);
@@ -280,68 +264,4 @@ async fn write_all(sender: &mut Sender, buffer: &mut BytesMut) {
         sender.write(buffer).await.unwrap();
     }
     buffer.reserve(WRITE_BYTES_MAX);
-}
-
-/// Counts and CPU time at one moment, or between two.
-struct Figures {
-    at: Instant,
-    accepted: u64,
-    delivered: u64,
-    cpu: BTreeMap<String, Duration>,
-    seconds: f64,
-}
-
-impl Figures {
-    fn now(counters: &Counters) -> Self {
-        Self {
-            at: Instant::now(),
-            accepted: counters.accepted.load(Ordering::Relaxed),
-            delivered: counters.delivered.load(Ordering::Relaxed),
-            cpu: cpu_by_thread_name(),
-            seconds: 0.0,
-        }
-    }
-
-    fn since(mut self, before: &Self) -> Self {
-        self.accepted -= before.accepted;
-        self.delivered -= before.delivered;
-        self.seconds = (self.at - before.at).as_secs_f64();
-        for (name, cpu) in &mut self.cpu {
-            *cpu -= before.cpu.get(name).copied().unwrap_or_default();
-        }
-        self
-    }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn print(&self, shape: &str, senders: usize, fan_out: usize) {
-        let per_second = |count: u64| count as f64 / self.seconds;
-        let cpu = |name: &str| self.cpu.get(name).map_or(0.0, Duration::as_secs_f64);
-        let per_message = |seconds: f64| seconds * 1e6 / self.accepted as f64;
-        let (edge, clients) = (cpu("edge"), cpu("client"));
-        println!(
-            "{shape}: {senders} senders to {fan_out} each: {:.0} messages/s accepted, \
-             {:.0} deliveries/s; CPU per message {:.2} us = server {:.2} + clients {:.2}; \
-             {:.2} cores busy",
-            per_second(self.accepted),
-            per_second(self.delivered),
-            per_message(edge + clients),
-            per_message(edge),
-            per_message(clients),
-            (edge + clients) / self.seconds,
-        );
-    }
-}
-
-/// Time each thread has run, as Linux counts it in nanoseconds, summed by name. The main thread
-/// drives the clients' runtime for a moment only and is left out.
-fn cpu_by_thread_name() -> BTreeMap<String, Duration> {
-    let mut sums: BTreeMap<String, Duration> = BTreeMap::new();
-    for thread in fs::read_dir("/proc/self/task").unwrap() {
-        let thread = thread.unwrap().path();
-        let name = fs::read_to_string(thread.join("comm")).unwrap();
-        let run = fs::read_to_string(thread.join("schedstat")).unwrap();
-        let nanoseconds = run.split_whitespace().next().unwrap().parse().unwrap();
-        *sums.entry(name.trim().to_owned()).or_default() += Duration::from_nanos(nanoseconds);
-    }
-    sums
 }

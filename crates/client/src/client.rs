@@ -1,0 +1,374 @@
+//! The handle an application holds.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use session::client::{ClientSession, HistoryPage};
+use tokio::{
+    sync::oneshot,
+    task::JoinSet,
+    time::{error::Elapsed, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use wire::{
+    Address, DeviceId, GroupId, RunId, SendId, Seq, UserId,
+    entity::{Devices, Query, Roster},
+    item::{Body, DeviceChange, GroupChange},
+    limits::AGENT_BYTES_MAX,
+    server_frame::Answer,
+};
+
+use crate::{
+    config::Config,
+    connection::Network,
+    driver::Driver,
+    error::{ChangeError, Closed, ConnectError, RequestError, SendError},
+    inbox::Inbox,
+    key,
+    shared::{Shared, Status},
+    store::Loaded,
+};
+
+/// A device of a user, connected or about to be. Dropping it ends the connection at once; nothing
+/// that was queued is lost with a durable store.
+#[derive(Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+    device: DeviceId,
+    network: Network,
+    stop: CancellationToken,
+    driver: Mutex<JoinSet<()>>,
+}
+
+/// A send is durable: it survives the crash of any part of the cluster. Whether the log then
+/// refuses it, for one because the sender is no member, comes as [`crate::Event::Result`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The send.
+    pub id: SendId,
+}
+
+/// A send on its way; resolves when it is answered. Dropping it changes nothing.
+#[derive(Debug)]
+pub struct Sending {
+    /// The send.
+    pub id: SendId,
+    answer: oneshot::Receiver<Result<Accepted, SendError>>,
+    shared: Arc<Shared>,
+}
+
+impl Client {
+    /// Starts and waits until the cluster has let this device in.
+    ///
+    /// # Errors
+    /// [`ConnectError::Unreachable`] after `connect_within`; the others when trying again changes
+    /// nothing.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves nothing running.
+    pub async fn connect(config: Config) -> Result<Self, ConnectError> {
+        let within = config.connect_within;
+        let client = Self::start(config).await?;
+        match timeout(within, client.connected()).await {
+            Ok(connected) => connected.map(|_| client).map_err(ConnectError::Closed),
+            Err(Elapsed { .. }) => {
+                let status = client.shared.status.borrow().clone();
+                Err(match status {
+                    Status::Connecting(problem) => ConnectError::Unreachable(problem),
+                    Status::Closed(reason) => ConnectError::Closed(reason),
+                    Status::Connected(_) => return Ok(client),
+                })
+            }
+        }
+    }
+
+    /// Starts without waiting for a connection: sends are queued, and the inbox fills later.
+    ///
+    /// # Errors
+    /// When the store cannot be read or the configuration cannot work.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves nothing running.
+    pub async fn start(config: Config) -> Result<Self, ConnectError> {
+        if config.servers.count() == 0 {
+            return Err(ConnectError::Config("no server to connect to".into()));
+        }
+        if config.agent.len() > AGENT_BYTES_MAX {
+            return Err(ConnectError::Config(format!("agent: over {AGENT_BYTES_MAX} bytes")));
+        }
+        let store = Arc::clone(&config.store);
+        let loaded = tokio::task::spawn_blocking(move || store.load()).await;
+        let Loaded { key, restored } = match loaded {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(error)) => return Err(Closed::Store(error.to_string()).into()),
+            Err(error) => return Err(Closed::Store(error.to_string()).into()),
+        };
+        let device = key.device();
+        let run = RunId::new(u64::from_be_bytes(key::random()));
+        let session = ClientSession::new(device, run, config.outbox, restored);
+        let shared = Arc::new(Shared::new(session));
+        let network = Network::open(&config.servers)
+            .map_err(|error| ConnectError::Config(error.to_string()))?;
+        let stop = CancellationToken::new();
+        let driver = Driver::new(config, key, network.clone(), Arc::clone(&shared), stop.clone());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(driver.run());
+        Ok(Self { shared, device, network, stop, driver: Mutex::new(tasks) })
+    }
+
+    /// Waits until the client is connected and says as whom.
+    ///
+    /// # Errors
+    /// When it never will be.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn connected(&self) -> Result<UserId, Closed> {
+        let mut status = self.shared.status.subscribe();
+        loop {
+            match &*status.borrow_and_update() {
+                Status::Connected(user) => return Ok(*user),
+                Status::Closed(reason) => return Err(reason.clone()),
+                Status::Connecting(_) => {}
+            }
+            if status.changed().await.is_err() {
+                return Err(self.shared.closed());
+            }
+        }
+    }
+
+    /// The user of this device; none before the first connection ever.
+    #[must_use]
+    pub fn user(&self) -> Option<UserId> {
+        self.shared.lock().session.user()
+    }
+
+    /// This device.
+    #[must_use]
+    pub fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// What comes in. Items wait there; at most a delivery window of them.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        Inbox::new(Arc::clone(&self.shared))
+    }
+
+    /// Sends a message and waits until it is durable in the cluster; also for room in the outbox.
+    ///
+    /// # Errors
+    /// When it will never be accepted, or the client ended first.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have queued the message.
+    pub async fn send(
+        &self,
+        to: Address,
+        payload: impl Into<Bytes>,
+    ) -> Result<Accepted, SendError> {
+        let payload = payload.into();
+        loop {
+            let answered = self.shared.answered.notified();
+            let mut answered = std::pin::pin!(answered);
+            answered.as_mut().enable();
+            match self.enqueue(to, payload.clone()) {
+                Ok(sending) => return sending.await,
+                Err(SendError::Full) => answered.await,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Queues a message, kept as long as the cluster keeps any. Messages to one address keep the
+    /// order of these calls.
+    ///
+    /// # Errors
+    /// When the outbox is full, the payload too large, or the client has ended.
+    pub fn enqueue(&self, to: Address, payload: impl Into<Bytes>) -> Result<Sending, SendError> {
+        self.enqueue_for(to, payload, Duration::ZERO)
+    }
+
+    /// As [`Self::enqueue`], kept for so long: whole seconds, at most 30 days.
+    ///
+    /// # Errors
+    /// As [`Self::enqueue`].
+    pub fn enqueue_for(
+        &self,
+        to: Address,
+        payload: impl Into<Bytes>,
+        keep: Duration,
+    ) -> Result<Sending, SendError> {
+        let ttl_s = u32::try_from(keep.as_secs()).unwrap_or(u32::MAX);
+        let (tell, answer) = oneshot::channel();
+        let id = {
+            let mut state = self.shared.lock();
+            if let Some(reason) = &state.closed {
+                return Err(reason.clone().into());
+            }
+            let id = state.session.enqueue(to, ttl_s, Body::Message(payload.into()))?;
+            state.sends.insert(id, tell);
+            id
+        };
+        self.shared.work.notify_one();
+        Ok(Sending { id, answer, shared: Arc::clone(&self.shared) })
+    }
+
+    /// Changes a group and waits for the cluster's decision.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or the client ended first.
+    ///
+    /// # Cancel safety
+    /// A dropped call may have queued the change; its Result then comes to the inbox.
+    pub async fn change_group(
+        &self,
+        group: GroupId,
+        change: GroupChange,
+    ) -> Result<(), ChangeError> {
+        self.change(Address::Group(group), Body::GroupChange(change)).await
+    }
+
+    /// Revokes a device of this user, for ever, and waits for the cluster's decision.
+    ///
+    /// # Errors
+    /// When the cluster refuses, or the client ended first: revoking the own device may end it
+    /// before the Result has come.
+    ///
+    /// # Cancel safety
+    /// As [`Self::change_group`].
+    pub async fn revoke(&self, device: DeviceId) -> Result<(), ChangeError> {
+        let user = self.connected().await.map_err(SendError::Closed)?;
+        let change = Body::DeviceChange(DeviceChange::Revoke(device));
+        self.change(Address::User(user), change).await
+    }
+
+    async fn change(&self, to: Address, body: Body) -> Result<(), ChangeError> {
+        let (tell, decided) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            if let Some(reason) = &state.closed {
+                return Err(SendError::Closed(reason.clone()).into());
+            }
+            let id = state.session.enqueue(to, 0, body).map_err(SendError::from)?;
+            state.changes.insert(id, tell);
+        }
+        self.shared.work.notify_one();
+        let closed = |_| Err(SendError::Closed(self.shared.closed()).into());
+        decided.await.unwrap_or_else(closed)
+    }
+
+    /// The newest `limit` rows (1 to 256) before a position, or before the end.
+    ///
+    /// # Errors
+    /// When too many requests wait or the client ends first.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn history(
+        &self,
+        before: Option<Seq>,
+        limit: u32,
+    ) -> Result<HistoryPage, RequestError> {
+        let (tell, page) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            if let Some(reason) = &state.closed {
+                return Err(reason.clone().into());
+            }
+            let asked = state.session.read_history(before, limit);
+            let request = asked.map_err(|_| RequestError::TooMany)?;
+            state.pages.insert(request, tell);
+        }
+        self.shared.work.notify_one();
+        page.await.map_err(|_| self.shared.closed().into())
+    }
+
+    /// The devices of this user.
+    ///
+    /// # Errors
+    /// When there is no answer now.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn devices(&self) -> Result<Devices, RequestError> {
+        match self.query(Query::Devices).await? {
+            Answer::Devices(devices) => Ok(devices),
+            Answer::Group(_) | Answer::Error(_) => Err(RequestError::Unavailable),
+        }
+    }
+
+    /// The members of a group this user is in.
+    ///
+    /// # Errors
+    /// [`RequestError::NotFound`] also when the user is not a member.
+    ///
+    /// # Cancel safety
+    /// Cancel safe.
+    pub async fn group(&self, group: GroupId) -> Result<Roster, RequestError> {
+        match self.query(Query::Group(group)).await? {
+            Answer::Group(roster) => Ok(roster),
+            Answer::Devices(_) | Answer::Error(_) => Err(RequestError::Unavailable),
+        }
+    }
+
+    async fn query(&self, query: Query) -> Result<Answer, RequestError> {
+        let (tell, answer) = oneshot::channel();
+        {
+            let mut state = self.shared.lock();
+            if let Some(reason) = &state.closed {
+                return Err(reason.clone().into());
+            }
+            let asked = state.session.query(query);
+            let request = asked.map_err(|_| RequestError::TooMany)?;
+            state.answers.insert(request, tell);
+        }
+        self.shared.work.notify_one();
+        let closed = |_| Err(self.shared.closed().into());
+        answer.await.unwrap_or_else(closed)
+    }
+
+    /// Moves the connection to another socket, as a phone changing networks does.
+    ///
+    /// # Errors
+    /// When there is no socket to be had; the old one stays.
+    pub fn rebind(&self) -> Result<(), ConnectError> {
+        self.network.rebind().map_err(|error| ConnectError::Config(error.to_string()))
+    }
+
+    /// Waits until everything sent is answered and what was acknowledged is told, at most
+    /// `close_within`; then ends.
+    ///
+    /// # Cancel safety
+    /// A dropped call ends the client at once.
+    pub async fn close(self) {
+        self.stop.cancel();
+        let mut driver = {
+            let mut driver = self.driver.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            std::mem::take(&mut *driver)
+        };
+        while driver.join_next().await.is_some() {}
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // The driver is aborted with its `JoinSet`; whoever waits is told here.
+        self.shared.close(Closed::Here);
+    }
+}
+
+impl Future for Sending {
+    type Output = Result<Accepted, SendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answered = std::task::ready!(Pin::new(&mut self.answer).poll(context));
+        Poll::Ready(answered.unwrap_or_else(|_| Err(self.shared.closed().into())))
+    }
+}

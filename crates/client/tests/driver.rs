@@ -1,0 +1,253 @@
+//! The driver against edges in miniature, in memory and in virtual time.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use client::{
+    Address, ChangeError, Client, Closed, ConnectError, Event, GroupChange, GroupId, Inbox, Item,
+    RequestError, TokenError, Verdict,
+    store::{FileStore, MemoryStore},
+};
+use cluster::{Cluster, user};
+use tokio::task::JoinSet;
+
+async fn next_item(inbox: &mut Inbox) -> Item {
+    loop {
+        if let Event::Item(item) = inbox.next().await.unwrap() {
+            return item;
+        }
+    }
+}
+
+fn text(item: &Item) -> String {
+    String::from_utf8(item.payload().unwrap().to_vec()).unwrap()
+}
+
+/// Takes items until there are `count` of them, and acknowledges each.
+async fn take(inbox: &mut Inbox, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        let item = next_item(inbox).await;
+        item.ack();
+        texts.push(text(&item));
+    }
+    texts
+}
+
+fn numbered(range: std::ops::Range<usize>) -> Vec<String> {
+    range.map(|number| format!("once {number}")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_reaches_the_other_and_not_oneself() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let bob = cluster.client("bob", MemoryStore::new()).await;
+    alice.send(Address::User(user("bob")), "hello").await.unwrap();
+    let item = next_item(&mut bob.inbox()).await;
+    assert_eq!((text(&item).as_str(), item.from()), ("hello", user("alice")));
+    assert_eq!(alice.user(), Some(user("alice")));
+    alice.send(Address::User(user("alice")), "note").await.unwrap();
+    assert_eq!(text(&next_item(&mut alice.inbox()).await), "note");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pipelined_sends_survive_busy_edges_and_cuts_in_order_and_once() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let bob = cluster.client("bob", MemoryStore::new()).await;
+    let to = Address::User(user("bob"));
+    cluster.state.lock().unwrap().busy = 7;
+    let mut sends = JoinSet::new();
+    for (number, text) in numbered(0..1000).into_iter().enumerate() {
+        sends.spawn(alice.enqueue(to, text).unwrap());
+        if number % 100 == 50 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            cluster.state.lock().unwrap().busy += 3;
+            cluster.cut();
+        }
+    }
+    let mut inbox = bob.inbox();
+    assert_eq!(take(&mut inbox, 1000).await, numbered(0..1000));
+    for answer in sends.join_all().await {
+        answer.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_waits_for_room_in_the_outbox() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let mut config = cluster.config("alice", &["edge"], MemoryStore::new());
+    config.outbox.entries_max = 2;
+    let alice = Client::connect(config).await.unwrap();
+    let to = Address::User(user("bob"));
+    let first = alice.enqueue(to, "1").unwrap();
+    alice.enqueue(to, "2").unwrap();
+    assert_eq!(alice.enqueue(to, "3").unwrap_err(), client::SendError::Full);
+    alice.send(to, "3").await.unwrap();
+    first.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_acknowledged_never_comes_again_and_what_was_not_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    for text in ["1", "2", "3"] {
+        alice.send(Address::User(user("bob")), text).await.unwrap();
+    }
+    let bob = cluster.client("bob", FileStore::open(folder.path()).unwrap()).await;
+    let mut inbox = bob.inbox();
+    let (one, two, three) =
+        (next_item(&mut inbox).await, next_item(&mut inbox).await, next_item(&mut inbox).await);
+    one.ack();
+    three.ack();
+    assert_eq!(text(&two), "2");
+    drop((one, two, three, inbox));
+    bob.close().await;
+    let bob = cluster.client("bob", FileStore::open(folder.path()).unwrap()).await;
+    let mut inbox = bob.inbox();
+    assert_eq!(text(&next_item(&mut inbox).await), "2");
+    alice.send(Address::User(user("bob")), "4").await.unwrap();
+    assert_eq!(text(&next_item(&mut inbox).await), "4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outbox_on_disk_goes_out_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let store = FileStore::open(folder.path()).unwrap();
+    let alice = Client::start(cluster.config("alice", &["nowhere"], store)).await.unwrap();
+    let unsent = alice.enqueue(Address::User(user("bob")), "late").unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    alice.close().await;
+    assert_eq!(unsent.await.unwrap_err(), client::SendError::Closed(Closed::Here));
+    let _alice = cluster.client("alice", FileStore::open(folder.path()).unwrap()).await;
+    let bob = cluster.client("bob", MemoryStore::new()).await;
+    assert_eq!(text(&next_item(&mut bob.inbox()).await), "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_answers_and_tells_what_was_acknowledged() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let sending = alice.enqueue(Address::User(user("alice")), "note").unwrap();
+    let item = next_item(&mut alice.inbox()).await;
+    item.ack();
+    let device = alice.device();
+    alice.close().await;
+    sending.await.unwrap();
+    let stored = cluster.state.lock().unwrap().cursors.get(&device).copied();
+    assert_eq!(stored, Some(item.seq));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_resolves_with_its_result() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let bob = cluster.client("bob", MemoryStore::new()).await;
+    let group = GroupId::from_bytes([1; 16]);
+    alice.change_group(group, GroupChange::Create(vec![user("bob")])).await.unwrap();
+    assert!(next_item(&mut bob.inbox()).await.payload().is_none());
+    let refused = alice.change_group(group, GroupChange::Leave).await;
+    assert_eq!(refused, Err(ChangeError::Refused(Verdict::NotAMember)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn history_and_queries_are_answered_also_across_a_cut() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    for number in 0..5 {
+        alice.send(Address::User(user("alice")), format!("{number}")).await.unwrap();
+    }
+    let (page, ()) = tokio::join!(alice.history(None, 3), async { cluster.cut() });
+    let page = page.unwrap();
+    assert_eq!((page.rows.len(), page.more), (3, true));
+    let older = alice.history(Some(page.rows[2].0), 100).await.unwrap();
+    assert_eq!((older.rows.len(), older.more), (2, false));
+    assert_eq!(alice.devices().await.unwrap().0.len(), 0);
+    let group = alice.group(GroupId::from_bytes([1; 16])).await;
+    assert_eq!(group, Err(RequestError::NotFound));
+}
+
+#[tokio::test(start_paused = true)]
+async fn caught_up_comes_after_everything_that_waited() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    for text in numbered(0..600) {
+        alice.enqueue(Address::User(user("bob")), text).unwrap();
+    }
+    alice.close().await;
+    let bob = cluster.client("bob", MemoryStore::new()).await;
+    let (mut inbox, mut seen) = (bob.inbox(), Vec::new());
+    loop {
+        let event = inbox.next().await.unwrap();
+        if let Event::CaughtUp(_) = event {
+            break;
+        }
+        let Event::Item(item) = event else { panic!("{event:?}") };
+        item.ack();
+        seen.push(text(&item));
+    }
+    assert_eq!(seen, numbered(0..600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_server_is_tried_and_tokens_are_asked_for_again() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["second"], &mut tasks);
+    let asked = AtomicUsize::new(0);
+    let asked: &'static AtomicUsize = Box::leak(Box::new(asked));
+    let mut config = cluster.config("alice", &["first", "second"], MemoryStore::new());
+    config.token = std::sync::Arc::new(move || async move {
+        match asked.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(TokenError("not yet".into())),
+            _ => Ok("alice".to_owned()),
+        }
+    });
+    let alice = Client::connect(config).await.unwrap();
+    let before = asked.load(Ordering::Relaxed);
+    // The token lasts an hour; a minute before its end the next one is asked for.
+    tokio::time::sleep(Duration::from_secs(3590)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+    assert_eq!(cluster.state.lock().unwrap().connections, 1);
+    alice.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_there_is_told_in_time_and_a_store_of_another_user_at_once() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let nobody = Client::connect(cluster.config("alice", &["nowhere"], MemoryStore::new())).await;
+    assert!(matches!(nobody, Err(ConnectError::Unreachable(_))), "{nobody:?}");
+    let store = MemoryStore::new();
+    cluster.client("alice", store.clone()).await.close().await;
+    let other = Client::connect(cluster.config("mallory", &["edge"], store)).await;
+    assert_eq!(other.unwrap_err(), ConnectError::Closed(Closed::WrongUser));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_client_ends_its_inbox() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let mut inbox = alice.inbox();
+    drop(alice);
+    while let Some(event) = inbox.next().await {
+        assert!(matches!(event, Event::CaughtUp(_)), "{event:?}");
+    }
+}

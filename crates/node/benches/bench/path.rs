@@ -1,0 +1,162 @@
+//! The whole path: real clients over real QUIC through edge, log, workers and mailboxes and back,
+//! everything in this process, beside the bare relay.
+
+use std::{
+    net::Ipv4Addr,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use client::{Address, Client, Event, Roots, Servers, StaticToken, store::MemoryStore};
+use node::{
+    assemble::Cluster,
+    clock::wall_clock_ms,
+    config::{self, Config},
+    development::{self, Development},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    task::JoinSet,
+    time::sleep,
+};
+use wire::{auth, item::GroupChange};
+
+use crate::{
+    measure::{self, Meter, Run, Shape},
+    relay,
+};
+
+/// Rounds of each, in turn, so that both meet the same noise.
+const ROUNDS: usize = 3;
+/// What the path is to reach of the bare relay.
+const AIM: f64 = 0.4;
+const WARM_UP: Duration = Duration::from_secs(2);
+const PAIRS: usize = 200;
+const GROUP_LEN: usize = 8;
+
+/// Prints the rates of the path, direct and in groups.
+pub fn run(seconds: f64, payload: usize, window: u64) {
+    let direct = Shape { senders: PAIRS, fan_out: 1, window };
+    let group = Shape { senders: PAIRS / GROUP_LEN, fan_out: GROUP_LEN, window };
+    for (name, shape) in [("direct", direct), ("groups of 8", group)] {
+        let (mut paths, mut relays) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            relays.push(relay::run(shape, seconds, payload));
+            paths.push(path(shape, seconds, payload));
+        }
+        let (path, relay) = (measure::median(paths), measure::median(relays));
+        measure::report(&format!("deliveries: bare relay, {name}"), &relay);
+        measure::report(&format!("deliveries: whole path, {name}"), &path);
+        measure::report_ratio(&format!("whole path of bare relay, {name}"), &path, &relay, AIM);
+    }
+}
+
+/// Runs one shape through a cluster; counts deliveries.
+fn path(shape: Shape, seconds: f64, payload: usize) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (cluster_runtime, clients_runtime) = (runtime("cluster"), runtime("client"));
+    let config = config(folder.path());
+    let development = Development::find(folder.path()).unwrap();
+    let cluster = cluster_runtime.block_on(Cluster::start(&config)).unwrap();
+    let address = cluster.address().unwrap().to_string();
+    let run = clients_runtime.block_on(async {
+        let delivered = Arc::new(AtomicU64::new(0));
+        let _load = start_load(&development, &address, shape, payload, &delivered).await;
+        sleep(WARM_UP).await;
+        let (meter, before) = (Meter::start(), delivered.load(Ordering::Relaxed));
+        sleep(Duration::from_secs_f64(seconds)).await;
+        meter.stop(delivered.load(Ordering::Relaxed) - before)
+    });
+    clients_runtime.shutdown_background();
+    cluster_runtime.block_on(cluster.drain()).unwrap();
+    run
+}
+
+fn runtime(name: &str) -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build().unwrap()
+}
+
+fn config(folder: &Path) -> Config {
+    let development = Development::prepare(folder, Ipv4Addr::LOCALHOST.into()).unwrap();
+    let settings = [
+        format!("node.data={}", folder.display()),
+        "listen.address=127.0.0.1:0".to_owned(),
+        "edge.drain_jitter=0s".to_owned(),
+        // All clients come from one address, and a device sends as much as it can.
+        "edge.connections_per_ip_max=100000".to_owned(),
+        "edge.send_bytes_per_s=1 GiB".to_owned(),
+        "edge.send_bytes_burst=1 GiB".to_owned(),
+        "edge.drain_within=1s".to_owned(),
+    ];
+    let mut config = config::load(None, &settings).unwrap().config;
+    node::command::dev::use_development(&mut config, &development);
+    config
+}
+
+/// Receivers first; the load begins when the last one is ready.
+async fn start_load(
+    development: &Development,
+    address: &str,
+    shape: Shape,
+    payload: usize,
+    delivered: &Arc<AtomicU64>,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    let mut receivers = Vec::new();
+    for index in 0..shape.senders * shape.fan_out {
+        let client = connect(development, address, &format!("receiver{index}")).await;
+        receivers.push(client.connected().await.unwrap());
+        tasks.spawn(receive(client, Arc::clone(delivered)));
+    }
+    for (index, receivers) in receivers.chunks(shape.fan_out).enumerate() {
+        let client = connect(development, address, &format!("sender{index}")).await;
+        let to = if shape.fan_out == 1 {
+            Address::User(receivers[0])
+        } else {
+            let group = auth::group_id(development::ISSUER, &format!("group{index}"));
+            client.change_group(group, GroupChange::Create(receivers.to_vec())).await.unwrap();
+            Address::Group(group)
+        };
+        tasks.spawn(send(client, to, shape.window, payload));
+    }
+    tasks
+}
+
+async fn connect(development: &Development, address: &str, name: &str) -> Client {
+    let servers = Servers::Quic {
+        addresses: vec![address.to_owned()],
+        server_name: development::SERVER_NAME.to_owned(),
+        roots: Roots::from_pem(&std::fs::read(development.ca_file()).unwrap()).unwrap(),
+    };
+    let token = StaticToken(development.mint(name, wall_clock_ms()).unwrap());
+    Client::connect(client::Config::new(servers, token, MemoryStore::default())).await.unwrap()
+}
+
+/// Keeps `window` sends unanswered.
+async fn send(client: Client, to: Address, window: u64, payload: usize) {
+    let payload = Bytes::from(vec![0x5a; payload]);
+    let mut waiting = std::collections::VecDeque::new();
+    loop {
+        while (waiting.len() as u64) < window {
+            waiting.push_back(client.enqueue(to, payload.clone()).unwrap());
+        }
+        waiting.pop_front().expect("a window is not empty").await.unwrap();
+    }
+}
+
+async fn receive(client: Client, delivered: Arc<AtomicU64>) {
+    let mut inbox = client.inbox();
+    while let Some(event) = inbox.next().await {
+        if let Event::Item(item) = event {
+            item.ack();
+            if item.payload().is_some() {
+                delivered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
