@@ -167,10 +167,11 @@ fn bar(due: usize) -> ProgressBar {
 
 /// The first lines that the second device of somebody was given after it had been away.
 fn excerpt(script: &Script, happened: &Happened) -> Option<(String, Vec<String>)> {
-    let (device, items) =
-        happened.received.iter().filter(|(device, _)| device.number > 0).max_by_key(|(_, items)| {
-            items.len()
-        })?;
+    let (device, items) = happened
+        .received
+        .iter()
+        .filter(|(device, _)| device.number > 0)
+        .max_by_key(|(_, items)| items.len())?;
     let reader = &script.people[device.person];
     let lines = items.iter().skip(items.len() / 3).take(EXCERPT_LINES).map(|item| {
         let named = script.messages.iter().zip(0..).find(|(_, place)| {

@@ -27,8 +27,7 @@ use crate::{
     },
     development,
     failure::{Failure, Outcome},
-    name,
-    peer,
+    name, peer,
 };
 
 /// Messages of one person under way at once.
@@ -90,7 +89,8 @@ impl Stage {
         on_change: impl Fn(usize) + Send + Sync + 'static,
     ) -> Outcome<Self> {
         let people = 0..script.people.len();
-        let devices = people.flat_map(|person| (0..DEVICES).map(move |number| Device { person, number }));
+        let devices =
+            people.flat_map(|person| (0..DEVICES).map(move |number| Device { person, number }));
         let configs = devices.map(|device| Ok((device, config_of(device)?)));
         Ok(Self {
             configs: configs.collect::<Outcome<_>>()?,
@@ -157,7 +157,9 @@ impl Stage {
             let client = connected.map_err(|error| {
                 Failure::new(Code::CannotConnect, format!("a device could not connect: {error}"))
                     .at("the demo's own cluster, over UDP on loopback")
-                    .remedy("allow UDP on 127.0.0.1, and look at the limit of open files: ulimit -n")
+                    .remedy(
+                        "allow UDP on 127.0.0.1, and look at the limit of open files: ulimit -n",
+                    )
             })?;
             let stop = CancellationToken::new();
             let inbox = client.inbox();
@@ -189,9 +191,8 @@ impl Stage {
         let mut making = JoinSet::new();
         for group in &self.script.groups {
             let Some((creator, others)) = group.members.split_first() else { continue };
-            let user = |person: &usize| {
-                name::user_id(development::ISSUER, &self.script.people[*person])
-            };
+            let user =
+                |person: &usize| name::user_id(development::ISSUER, &self.script.people[*person]);
             let change = GroupChange::Create(others.iter().map(user).collect());
             let id = name::group_id(development::ISSUER, &group.name);
             let client = Arc::clone(&self.clients[&Device { person: *creator, number: 0 }]);
@@ -290,8 +291,10 @@ async fn speak(
         }
         let (to, payload) = letter(&script, message);
         let at = Instant::now();
-        let sending = client.enqueue(to, payload.clone()).map_err(|error| peer::send_failure(&error))?;
-        let user = name::user_id(development::ISSUER, &script.people[script.messages[message].from]);
+        let sending =
+            client.enqueue(to, payload.clone()).map_err(|error| peer::send_failure(&error))?;
+        let user =
+            name::user_id(development::ISSUER, &script.people[script.messages[message].from]);
         let id = MessageId { user, device: client.device(), send: sending.id };
         under_way.spawn(async move {
             let answer = sending.await;
