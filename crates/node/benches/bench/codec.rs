@@ -3,7 +3,11 @@
 use bytes::{Bytes, BytesMut};
 use wire::{
     Address, ClientFrame, Counter, DeviceId, Item, MessageId, RunId, SendId, UserId,
-    client_frame::Send, codec, item::Body, limits, record::{Delivery, MailRecord},
+    client_frame::Send,
+    codec,
+    item::Body,
+    limits,
+    record::{Delivery, MailRecord},
 };
 
 use crate::measure;
@@ -12,13 +16,15 @@ const FRAMES: u64 = 1024;
 
 /// Prints the rates of the codec.
 pub fn run(seconds: f64, payload: usize) {
-    let send = |counter| ClientFrame::Send(Send {
-        id: SendId { run: RunId::new(7), counter: Counter::new(counter) },
-        to: Address::User(UserId::from_bytes([2; 16])),
-        previous: None,
-        ttl_s: 0,
-        body: Body::Message(Bytes::from(vec![0x5a; payload])),
-    });
+    let send = |counter| {
+        ClientFrame::Send(Send {
+            id: SendId { run: RunId::new(7), counter: Counter::new(counter) },
+            to: Address::User(UserId::from_bytes([2; 16])),
+            previous: None,
+            ttl_s: 0,
+            body: Body::Message(Bytes::from(vec![0x5a; payload])),
+        })
+    };
     let frames: Vec<ClientFrame> = (1..=FRAMES).map(send).collect();
     let mut out = BytesMut::new();
     measure::report(

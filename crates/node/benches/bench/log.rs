@@ -39,7 +39,8 @@ pub fn run(runtime: &Runtime, seconds: f64, payload: usize) {
 async fn embedded_log(writers: usize, seconds: f64, payload: usize) -> Run {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = embedded::EngineConfig::new(folder.path());
-    let engine = embedded::Engine::open(config, node::clock::wall_clock_ms).expect("open the engine");
+    let engine =
+        embedded::Engine::open(config, node::clock::wall_clock_ms).expect("open the engine");
     let log = engine.engines().log;
     let partitions = log.partition_count(Topic::Mail);
     let run = with_writers(writers, seconds, move |writer| {
@@ -86,7 +87,8 @@ fn commit_thread(
     std::thread::spawn(move || {
         while let Ok(first) = waiting.recv() {
             let batch: Vec<_> = std::iter::once(first).chain(waiting.try_iter()).collect();
-            let bytes: Vec<u8> = batch.iter().flat_map(|(record, _)| record.iter().copied()).collect();
+            let bytes: Vec<u8> =
+                batch.iter().flat_map(|(record, _)| record.iter().copied()).collect();
             file.write_all(&bytes).expect("write");
             file.sync_data().expect("fdatasync");
             batch.into_iter().for_each(|(_, done)| {

@@ -35,7 +35,8 @@ struct Options {
 
 fn main() {
     let options = Options::parse();
-    let asked = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let asked =
+        |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
     let runtime = runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
     if asked("codec") {
         codec::run(options.seconds, options.payload);

@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod config;
+pub mod demo;
 pub mod dev;
 pub mod device;
 pub mod explain;
@@ -30,7 +31,7 @@ pub fn run(cli: Cli) -> Outcome {
         Command::Explain(args) => explain::run(&args),
         Command::Dev(args) => on_all_cores(dev::run(args)),
         Command::Node(args) => on_all_cores(node::run(args)),
-        Command::Demo(args) => todo!(),
+        Command::Demo(args) => on_all_cores(demo::run(args)),
         Command::Send(args) => on_one_core(send::run(args)),
         Command::Recv(args) => on_one_core(recv::run(args)),
         Command::Chat(args) => on_one_core(chat::run(args)),

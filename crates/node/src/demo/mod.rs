@@ -4,4 +4,5 @@
 pub mod invented;
 pub mod report;
 pub mod script;
+pub mod stage;
 pub mod tally;

@@ -27,7 +27,7 @@ pub struct Report {
     pub resumed: usize,
     /// Milliseconds from giving a message to the SDK to its being durable.
     pub accept_ms: Spread,
-    /// Milliseconds from giving a message to the SDK to a connected device having it.
+    /// Milliseconds from giving a message to the SDK to a device having it that stays connected.
     pub deliver_ms: Spread,
 }
 
@@ -80,6 +80,12 @@ impl Report {
             accept_ms: Spread::of(accept),
             deliver_ms: Spread::of(deliver),
         }
+    }
+
+    /// Nothing was lost, duplicated, reordered or corrupted.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        [self.lost, self.duplicated, self.reordered, self.corrupted] == [0; 4]
     }
 
     /// The report for people.
