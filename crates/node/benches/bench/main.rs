@@ -14,6 +14,10 @@ mod relay;
 use clap::Parser;
 use tokio::runtime;
 
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Measures rates and CPU time per message.
 #[derive(Parser)]
 struct Options {
@@ -25,7 +29,7 @@ struct Options {
     /// Bytes of a payload.
     #[arg(long, default_value_t = 256)]
     payload: usize,
-    /// Sends of one device that wait for their answer.
+    /// Messages of one sender that are not yet delivered, at most.
     #[arg(long, default_value_t = 64)]
     window: u64,
     /// What `cargo bench` adds.

@@ -2,6 +2,7 @@
 //! everything in this process, beside the bare relay.
 
 use std::{
+    collections::VecDeque,
     net::Ipv4Addr,
     path::Path,
     sync::{
@@ -21,6 +22,7 @@ use node::{
 };
 use tokio::{
     runtime::{Builder, Runtime},
+    sync::Semaphore,
     task::JoinSet,
     time::sleep,
 };
@@ -109,55 +111,82 @@ async fn start_load(
     delivered: &Arc<AtomicU64>,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    let mut receivers = Vec::new();
-    for index in 0..shape.senders * shape.fan_out {
-        let client = connect(development, address, &format!("receiver{index}")).await;
-        receivers.push(client.connected().await.unwrap());
-        tasks.spawn(receive(client, Arc::clone(delivered)));
+    let window = usize::try_from(shape.window).expect("a window is small");
+    let rooms: Vec<_> = (0..shape.senders).map(|_| Arc::new(Semaphore::new(window))).collect();
+    let receivers = connect_all(development, address, "receiver", shape.senders * shape.fan_out);
+    let receivers = receivers.await;
+    let mut addresses = Vec::new();
+    for (index, client) in receivers.into_iter().enumerate() {
+        addresses.push(client.user().expect("connected"));
+        let first = index % shape.fan_out == 0;
+        let room = first.then(|| Arc::clone(&rooms[index / shape.fan_out]));
+        tasks.spawn(receive(client, Arc::clone(delivered), room));
     }
-    for (index, receivers) in receivers.chunks(shape.fan_out).enumerate() {
-        let client = connect(development, address, &format!("sender{index}")).await;
-        let to = if shape.fan_out == 1 {
-            Address::User(receivers[0])
+    let senders = connect_all(development, address, "sender", shape.senders).await;
+    for (index, client) in senders.into_iter().enumerate() {
+        let members = &addresses[index * shape.fan_out..(index + 1) * shape.fan_out];
+        let to = if let [only] = members {
+            Address::User(*only)
         } else {
             let group = auth::group_id(development::ISSUER, &format!("group{index}"));
-            client.change_group(group, GroupChange::Create(receivers.to_vec())).await.unwrap();
+            client.change_group(group, GroupChange::Create(members.to_vec())).await.unwrap();
             Address::Group(group)
         };
-        tasks.spawn(send(client, to, shape.window, payload));
+        tasks.spawn(send(client, to, Arc::clone(&rooms[index]), payload));
     }
     tasks
 }
 
-async fn connect(development: &Development, address: &str, name: &str) -> Client {
+/// Connects so many people, all at once, in order.
+async fn connect_all(
+    development: &Development,
+    address: &str,
+    name: &str,
+    count: usize,
+) -> Vec<Client> {
+    let connecting = (0..count).map(|index| connect(development, address, format!("{name}{index}")));
+    futures_util::future::join_all(connecting).await
+}
+
+async fn connect(development: &Development, address: &str, name: String) -> Client {
     let servers = Servers::Quic {
         addresses: vec![address.to_owned()],
         server_name: development::SERVER_NAME.to_owned(),
         roots: Roots::from_pem(&std::fs::read(development.ca_file()).unwrap()).unwrap(),
     };
-    let token = StaticToken(development.mint(name, wall_clock_ms()).unwrap());
+    let token = StaticToken(development.mint(&name, wall_clock_ms()).unwrap());
     Client::connect(client::Config::new(servers, token, MemoryStore::default())).await.unwrap()
 }
 
-/// Keeps `window` sends unanswered.
-async fn send(client: Client, to: Address, window: u64, payload: usize) {
+/// Sends whenever there is room: at most a window is not yet delivered, and never more unanswered.
+async fn send(client: Client, to: Address, room: Arc<Semaphore>, payload: usize) {
     let payload = Bytes::from(vec![0x5a; payload]);
-    let mut waiting = std::collections::VecDeque::new();
+    let mut waiting = VecDeque::new();
     loop {
-        while (waiting.len() as u64) < window {
+        let free = room.available_permits().max(1);
+        let taken = u32::try_from(free).expect("a window is small");
+        room.acquire_many(taken).await.expect("never closed").forget();
+        for _ in 0..free {
             waiting.push_back(client.enqueue(to, payload.clone()).unwrap());
         }
-        waiting.pop_front().expect("a window is not empty").await.unwrap();
+        // What is delivered was accepted before.
+        while waiting.len() > free {
+            waiting.pop_front().expect("there are more").await.unwrap();
+        }
     }
 }
 
-async fn receive(client: Client, delivered: Arc<AtomicU64>) {
+/// Receives, and makes room for the sender of what was delivered.
+async fn receive(client: Client, delivered: Arc<AtomicU64>, room: Option<Arc<Semaphore>>) {
     let mut inbox = client.inbox();
     while let Some(event) = inbox.next().await {
         if let Event::Item(item) = event {
             item.ack();
             if item.payload().is_some() {
                 delivered.fetch_add(1, Ordering::Relaxed);
+                if let Some(room) = &room {
+                    room.add_permits(1);
+                }
             }
         }
     }

@@ -67,7 +67,7 @@ pub fn run(shape: Shape, seconds: f64, payload: usize) -> Run {
         sleep(Duration::from_secs_f64(seconds)).await;
         meter.stop(counters.delivered() - before)
     });
-    // Connections of a runtime that goes away need no farewell.
+    drop(serving);
     clients.shutdown_background();
     edge.shutdown_background();
     run
@@ -146,14 +146,18 @@ async fn relay(
             put_frame(&mut accepted, &frame[..NUMBER_LEN], 0);
             put_frame(&mut out, &frame, 0);
         }
+        let mut open = true;
         if let Some((last, rest)) = outlets.split_last_mut() {
             for outlet in rest {
                 copy.extend_from_slice(&out);
-                write_all(&mut outlet.delivery, &mut copy).await;
+                open &= write_all(&mut outlet.delivery, &mut copy).await;
             }
-            write_all(&mut last.delivery, &mut out).await;
+            open &= write_all(&mut last.delivery, &mut out).await;
         }
-        write_all(&mut answers, &mut accepted).await;
+        open &= write_all(&mut answers, &mut accepted).await;
+        if !open {
+            return;
+        }
     }
 }
 
@@ -259,9 +263,13 @@ fn number(frame: &[u8]) -> u64 {
     u64::from_be_bytes(frame[..NUMBER_LEN].try_into().unwrap())
 }
 
-async fn write_all(sender: &mut Sender, buffer: &mut BytesMut) {
+/// Whether the connection is still open.
+async fn write_all(sender: &mut Sender, buffer: &mut BytesMut) -> bool {
     while !buffer.is_empty() {
-        sender.write(buffer).await.unwrap();
+        if sender.write(buffer).await.is_err() {
+            return false;
+        }
     }
     buffer.reserve(WRITE_BYTES_MAX);
+    true
 }
