@@ -60,6 +60,7 @@ pub enum Command {
     ///
     /// A message is acknowledged after it was printed. Without --follow it ends when the mailbox is
     /// empty. A JSON line has `from`, `to`, `seq` and `text`, or `base64` for bytes that are not text.
+    /// Changes of groups and devices are told on standard error.
     #[command(after_help = RECV_EXAMPLES)]
     Recv(RecvArgs),
     /// Chat with a person or a group on this terminal

@@ -13,6 +13,7 @@ use crate::{
     locate::Place,
     name, output,
     peer::{self, Use},
+    show::Printer,
 };
 
 /// The cluster's decision is waited for this long.
@@ -104,13 +105,13 @@ async fn show(args: &GroupArgs) -> Outcome {
     let roster = peer::within(DECIDED_WITHIN, "the question", client.group(id)).await;
     client.close().await;
     let roster = roster?.map_err(|error| peer::request_failure(&error))?;
+    let printer = Printer::new(&place, args.output.format);
     for member in &roster.0 {
         let role = match member.role {
             Role::Admin => "admin",
             Role::Member => "member",
         };
-        let is_self = member.user == name::user_id(&place.issuer, &place.person);
-        let user = if is_self { place.person.clone() } else { member.user.to_string() };
+        let user = printer.known(member.user);
         match args.output.format {
             Format::Json => output::json(&MemberLine { user, role, joined: member.joined.get() })?,
             Format::Text => output::line(&format!("{role:<6}  {user}"))?,

@@ -21,11 +21,7 @@ use crate::{
 pub async fn run(args: RecvArgs) -> Outcome {
     let place = Place::find(&args.cluster)?;
     let client = peer::connect(&place, Use::Reads).await?;
-    let printer = Printer {
-        issuer: place.issuer.clone(),
-        reader: place.person.clone(),
-        format: args.output.format,
-    };
+    let printer = Printer::new(&place, args.output.format);
     let mut signals = Signals::take()?;
     let mut inbox = client.inbox();
     let printed = loop {

@@ -1,0 +1,198 @@
+//! The program as people use it: processes, QUIC on loopback, signals, exit codes.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+const POSTHORN: &str = env!("CARGO_BIN_EXE_posthorn");
+
+/// A development cluster in a folder of its own; killed when dropped.
+struct Dev(Child);
+
+impl Dev {
+    /// Starts it and waits until it says that it serves.
+    fn start(data: &Path) -> Self {
+        let mut child = Command::new(POSTHORN)
+            .args(["dev", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        assert!(line.starts_with("Posthorn is running on 127.0.0.1:"), "{line:?}");
+        // The rest of the welcome has to go somewhere.
+        let _rest = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        Self(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and gives the exit code.
+    fn terminate(mut self) -> Option<i32> {
+        let pid = self.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        self.0.wait().unwrap().code()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Runs a command with this standard input; `arguments` are separated by white space.
+fn run(data: &Path, arguments: &str, input: &str) -> Output {
+    let mut child = Command::new(POSTHORN)
+        .args(arguments.split_whitespace())
+        .arg("--data")
+        .arg(data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The command may end without reading its input.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.wait_with_output().unwrap()
+}
+
+/// The standard output of a command that must succeed.
+fn ok(data: &Path, arguments: &str, input: &str) -> String {
+    let output = run(data, arguments, input);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "posthorn {arguments}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The exit code and standard error of a command that must fail.
+fn fails(data: &Path, arguments: &str) -> (i32, String) {
+    let output = run(data, arguments, "");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), stderr)
+}
+
+/// The texts of JSON lines.
+fn texts(lines: &str) -> Vec<String> {
+    let text = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["text"].as_str().unwrap().to_owned()
+    };
+    lines.lines().map(text).collect()
+}
+
+#[test]
+fn what_was_accepted_survives_a_kill_and_comes_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    let numbers: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    let sent = ok(data, "send --as alice --to bob -o json", &numbers.join("\n"));
+    assert_eq!(sent, "{\"accepted\":300}\n");
+    dev.kill();
+    let dev = Dev::start(data);
+    assert_eq!(texts(&ok(data, "recv --as bob -o json", "")), numbers);
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    ok(data, "send --as alice --to bob after", "");
+    assert_eq!(ok(data, "recv --as bob", ""), "alice: after\n");
+    let newest = ok(data, "history --as bob -n 2 -o json", "");
+    assert_eq!(texts(&newest), ["299", "after"]);
+    assert_eq!(dev.terminate(), Some(0));
+}
+
+#[test]
+fn a_group_is_made_spoken_in_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "group create #team bob carol --as alice", ""), "#team created\n");
+    ok(data, "send --as alice --to #team hello", "");
+    assert_eq!(ok(data, "recv --as carol", ""), "alice in #team: hello\n");
+    ok(data, "group leave #team --as carol", "");
+    ok(data, "send --as bob --to #team bye", "");
+    assert_eq!(ok(data, "recv --as carol", ""), "");
+    let bob = ok(data, "recv --as bob -o json", "");
+    assert_eq!(texts(&bob), ["hello"]);
+    let (code, message) = fails(data, "group add #team dave --as bob");
+    assert_eq!(code, 5, "{message}");
+    assert!(message.contains("PH0502") && message.contains("admin"), "{message}");
+    let (code, message) = fails(data, "group show #team --as carol");
+    assert_eq!((code, message.contains("PH0504")), (5, true), "{message}");
+    assert_eq!(ok(data, "group show #team --as alice", "").lines().count(), 2);
+}
+
+#[test]
+fn a_second_device_reads_on_its_own_and_can_be_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    assert_eq!(ok(data, "recv --as bob --device laptop", ""), "");
+    ok(data, "send --as alice --to bob both", "");
+    assert_eq!(ok(data, "recv --as bob --device laptop", ""), "alice: both\n");
+    assert_eq!(ok(data, "recv --as bob", ""), "alice: both\n");
+    let devices = ok(data, "device list --as bob -o json", "");
+    let devices: Vec<serde_json::Value> =
+        devices.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(devices.len(), 2);
+    let other = devices.iter().find(|device| device["this"] == false).unwrap();
+    let id = other["id"].as_str().unwrap();
+    ok(data, &format!("device revoke {id} --as bob"), "");
+    let (code, message) = fails(data, "recv --as bob --device laptop");
+    assert_eq!((code, message.contains("PH0404")), (5, true), "{message}");
+}
+
+#[test]
+fn errors_have_codes_and_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let (code, message) = fails(data, "send --as alice --to bob hello");
+    assert_eq!((code, message.contains("PH0204")), (3, true), "{message}");
+    let _dev = Dev::start(data);
+    let (code, message) = fails(data, "dev --listen 127.0.0.1:0 --admin 127.0.0.1:0");
+    assert_eq!((code, message.contains("PH0201")), (3, true), "{message}");
+    let (code, message) = fails(data, "dev --set edge.head_chek=1s");
+    assert_eq!((code, message.contains("edge.head_check")), (3, true), "{message}");
+    let (code, message) = fails(data, "send --as alice --to # hello");
+    assert_eq!((code, message.contains("PH0503")), (2, true), "{message}");
+    assert_eq!(fails(data, "send --nonsense").0, 2);
+}
+
+#[test]
+fn the_demo_routes_a_file_and_says_so_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("talk.jsonl");
+    let lines: String = (0..60)
+        .map(|number| {
+            let (from, to) = if number % 2 == 0 { ("alice", "bob") } else { ("bob", "#team") };
+            format!("{{\"from\":\"{from}\",\"to\":\"{to}\",\"text\":\"{number}\"}}\n")
+        })
+        .chain(["{\"group\":\"#team\",\"members\":[\"alice\",\"carol\"]}\n".to_owned()])
+        .collect();
+    std::fs::write(&file, lines).unwrap();
+    let demo = |input: &Path| {
+        Command::new(POSTHORN).args(["demo", "-o", "json", "--input"]).arg(input).output().unwrap()
+    };
+    let output = demo(&file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // 30 direct ones reach three devices, 30 in the group of three reach five.
+    for (name, value) in
+        [("messages", 60), ("accepted", 60), ("delivered", 240), ("lost", 0), ("resumed", 3)]
+    {
+        assert_eq!(report[name], value, "{name} in {report}");
+    }
+    std::fs::write(&file, "{\"from\":\"alice\"}\n").unwrap();
+    let output = demo(&file);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("line 1"));
+}
