@@ -125,7 +125,7 @@ impl Config {
             outbox: session::client::Limits::default(),
             connect_within: Duration::from_secs(30),
             close_within: Duration::from_secs(5),
-            reconnect_min: Duration::from_millis(200),
+            reconnect_min: Duration::from_millis(250),
             reconnect_max: Duration::from_secs(30),
         }
     }

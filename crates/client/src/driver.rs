@@ -60,6 +60,8 @@ enum End {
     Refused,
     /// Connect again after the usual delay.
     Again(String),
+    /// The edge broke a rule: likewise.
+    Broken(String),
     /// The edge goes away and the time to leave has come: connect again at once.
     Leave,
     /// The application wants to end, and everything is done.
@@ -70,7 +72,9 @@ enum End {
 #[derive(Default)]
 struct Errands {
     welcome_by: Option<Instant>,
-    leave_at: Option<Instant>,
+    /// The edge goes away: leave between these, once everything sent here is answered.
+    leave: Option<(Instant, Instant)>,
+    is_unresponsive: bool,
     stop_by: Option<Instant>,
     token: Option<BoxFuture<'static, Result<String, TokenError>>>,
 }
@@ -114,7 +118,7 @@ impl Driver {
                     }
                     self.set_connecting("the cluster refused the token".into());
                 }
-                End::Again(problem) => {
+                End::Again(problem) | End::Broken(problem) => {
                     tracing::debug!(problem, "not connected");
                     self.failures += 1;
                     self.set_connecting(problem);
@@ -144,9 +148,10 @@ impl Driver {
                 live.finish(FINISH_WITHIN).await;
                 (CloseCode::Done, "")
             }
-            End::Leave => (CloseCode::Done, ""),
+            End::Leave | End::Again(_) => (CloseCode::Done, "the client connects again"),
+            End::Closed(Closed::WrongUser) => (CloseCode::Unauthenticated, "another user"),
             End::Closed(_) | End::Refused => (CloseCode::Done, "the client ends"),
-            End::Again(_) => (CloseCode::ProtocolError, "the client connects again"),
+            End::Broken(_) => (CloseCode::ProtocolError, "the edge broke a rule"),
         };
         live.close(code.code(), reason);
         if connected.elapsed() >= GOOD_AFTER {
@@ -278,7 +283,8 @@ impl Driver {
             if let Some(out) = &out
                 && out.len() < WRITE_BYTES
             {
-                state.session.poll_control(&mut ready, WRITE_BYTES - out.len());
+                let room = WRITE_BYTES - out.len();
+                state.session.poll_control(self.began.elapsed(), &mut ready, room);
             }
             let mut events: Vec<Event> = Vec::new();
             events.extend(std::iter::from_fn(|| state.session.poll_event()));
@@ -315,9 +321,10 @@ impl Driver {
                         token.unwrap_or_else(|_| Err(TokenError("not in time".into())))
                     }));
                 }
+                Notice::Unresponsive => errands.is_unresponsive = true,
                 Notice::Drain { deadline, jitter } => {
-                    let wait = part_of(jitter).min(deadline);
-                    errands.leave_at = Some(Instant::now() + wait);
+                    let (wait, now) = (part_of(jitter).min(deadline), Instant::now());
+                    errands.leave = Some((now + wait, now + deadline));
                 }
             }
         }
@@ -334,7 +341,13 @@ impl Driver {
         } else if errands.welcome_by.is_some_and(|by| by <= now) {
             return Some(End::Again("no answer to the greeting".into()));
         }
-        if errands.leave_at.is_some_and(|at| at <= now) {
+        if errands.is_unresponsive {
+            return Some(End::Again("the edge does not answer".into()));
+        }
+        //= protocol#drain-1
+        if let Some((from, by)) = errands.leave
+            && ((from <= now && state.session.in_flight() == 0) || by <= now)
+        {
             return Some(End::Leave);
         }
         let by = errands.stop_by?;
@@ -347,7 +360,9 @@ impl Driver {
         let state = self.shared.lock();
         let may_deliver = state.session.is_open() && state.inbox.len() < INBOX_MAX;
         let session = state.session.poll_timeout().and_then(|due| self.began.checked_add(due));
-        let own = [errands.welcome_by, errands.leave_at, errands.stop_by];
+        let now = Instant::now();
+        let leave = errands.leave.map(|(from, by)| if from <= now { by } else { from });
+        let own = [errands.welcome_by, leave, errands.stop_by];
         (may_deliver, own.into_iter().flatten().chain(session).min())
     }
 
@@ -421,14 +436,14 @@ fn broken(violation: Violation) -> End {
         | CloseCode::SlowReader
         | CloseCode::Unavailable => {
             tracing::warn!(reason = violation.reason, "the edge broke a rule");
-            End::Again(violation.reason.into())
+            End::Broken(violation.reason.into())
         }
     }
 }
 
 fn malformed(error: wire::DecodeError) -> End {
     tracing::warn!(%error, "a frame that is none");
-    End::Again(error.to_string())
+    End::Broken(error.to_string())
 }
 
 /// A random part of a duration.

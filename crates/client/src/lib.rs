@@ -1,7 +1,9 @@
 //! The Rust SDK: connect, send, receive, resume.
 //!
 //! ```no_run
-//! # async fn example(config: client::Config, bob: client::Address) -> Result<(), Box<dyn std::error::Error>> {
+//! # use client::{Address, Config};
+//! # type Outcome = Result<(), Box<dyn std::error::Error>>;
+//! # async fn example(config: Config, bob: Address) -> Outcome {
 //! let client = client::Client::connect(config).await?;
 //! client.send(bob, "opaque ciphertext").await?; // durable in the cluster from here on
 //! let mut inbox = client.inbox();

@@ -64,6 +64,7 @@ pub(crate) struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
     TokenNeeded,
+    Unresponsive,
     Drain { deadline: std::time::Duration, jitter: std::time::Duration },
 }
 
@@ -107,6 +108,7 @@ impl Shared {
         for event in events {
             match event {
                 SessionEvent::TokenNeeded => notices.push(Notice::TokenNeeded),
+                SessionEvent::Unresponsive => notices.push(Notice::Unresponsive),
                 SessionEvent::Drain { deadline, jitter } => {
                     notices.push(Notice::Drain { deadline, jitter });
                 }
@@ -221,8 +223,10 @@ impl State {
                     });
                 }
             }
-            SessionEvent::Connected(_) | SessionEvent::Drain { .. } | SessionEvent::TokenNeeded => {
-            }
+            SessionEvent::Connected(_)
+            | SessionEvent::Drain { .. }
+            | SessionEvent::TokenNeeded
+            | SessionEvent::Unresponsive => {}
         }
     }
 }

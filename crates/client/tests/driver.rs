@@ -3,18 +3,17 @@
 
 mod cluster;
 
-use std::{
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::sync::atomic::Ordering;
 
 use client::{
-    Address, ChangeError, Client, Closed, ConnectError, Event, GroupChange, GroupId, Inbox, Item,
-    RequestError, TokenError, Verdict,
+    Address, ChangeError, Client, Closed, Config, ConnectError, Event, GroupChange, GroupId, Inbox,
+    Item, RequestError, Roots, Servers, StaticToken, TokenError, Verdict,
     store::{FileStore, MemoryStore},
 };
 use cluster::{Cluster, user};
+use link::{config::ServerConfig, quic::ServerEndpoint, secret::MasterSecret, tls::Certificate};
 use tokio::task::JoinSet;
+use wire::EdgeId;
 
 async fn next_item(inbox: &mut Inbox) -> Item {
     loop {
@@ -67,9 +66,11 @@ async fn pipelined_sends_survive_busy_edges_and_cuts_in_order_and_once() {
     cluster.state.lock().unwrap().busy = 7;
     let mut sends = JoinSet::new();
     for (number, text) in numbered(0..1000).into_iter().enumerate() {
-        sends.spawn(alice.enqueue(to, text).unwrap());
-        if number % 100 == 50 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        let sending = alice.enqueue(to, text).unwrap();
+        if number % 100 != 50 {
+            sends.spawn(sending);
+        } else {
+            sending.await.unwrap();
             cluster.state.lock().unwrap().busy += 3;
             cluster.cut();
         }
@@ -129,7 +130,6 @@ async fn an_outbox_on_disk_goes_out_after_a_restart() {
     let store = FileStore::open(folder.path()).unwrap();
     let alice = Client::start(cluster.config("alice", &["nowhere"], store)).await.unwrap();
     let unsent = alice.enqueue(Address::User(user("bob")), "late").unwrap();
-    tokio::time::sleep(Duration::from_secs(1)).await;
     alice.close().await;
     assert_eq!(unsent.await.unwrap_err(), client::SendError::Closed(Closed::Here));
     let _alice = cluster.client("alice", FileStore::open(folder.path()).unwrap()).await;
@@ -210,20 +210,24 @@ async fn caught_up_comes_after_everything_that_waited() {
 async fn another_server_is_tried_and_tokens_are_asked_for_again() {
     let mut tasks = JoinSet::new();
     let cluster = Cluster::start(&["second"], &mut tasks);
-    let asked = AtomicUsize::new(0);
-    let asked: &'static AtomicUsize = Box::leak(Box::new(asked));
+    let (asked, mut was_asked) = tokio::sync::mpsc::channel(9);
+    let first = std::sync::atomic::AtomicBool::new(true);
     let mut config = cluster.config("alice", &["first", "second"], MemoryStore::new());
-    config.token = std::sync::Arc::new(move || async move {
-        match asked.fetch_add(1, Ordering::Relaxed) {
-            0 => Err(TokenError("not yet".into())),
-            _ => Ok("alice".to_owned()),
-        }
+    config.token = std::sync::Arc::new(move || {
+        asked.try_send(()).unwrap();
+        let token = if first.swap(false, Ordering::Relaxed) {
+            Err(TokenError("not yet".into()))
+        } else {
+            Ok("alice".to_owned())
+        };
+        std::future::ready(token)
     });
     let alice = Client::connect(config).await.unwrap();
-    let before = asked.load(Ordering::Relaxed);
+    while was_asked.try_recv().is_ok() {}
     // The token lasts an hour; a minute before its end the next one is asked for.
-    tokio::time::sleep(Duration::from_secs(3590)).await;
-    assert_eq!(asked.load(Ordering::Relaxed), before + 1);
+    let connected = tokio::time::Instant::now();
+    was_asked.recv().await.unwrap();
+    assert_eq!(connected.elapsed().as_secs(), 3540);
     assert_eq!(cluster.state.lock().unwrap().connections, 1);
     alice.close().await;
 }
@@ -238,6 +242,51 @@ async fn nobody_there_is_told_in_time_and_a_store_of_another_user_at_once() {
     cluster.client("alice", store.clone()).await.close().await;
     let other = Client::connect(cluster.config("mallory", &["edge"], store)).await;
     assert_eq!(other.unwrap_err(), ConnectError::Closed(Closed::WrongUser));
+}
+
+#[tokio::test]
+async fn over_quic_a_client_sends_receives_and_changes_its_address() {
+    let authority = rcgen::CertificateParams::new(Vec::new()).map(|mut params| {
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params
+    });
+    let key = rcgen::KeyPair::generate().unwrap();
+    let authority = rcgen::CertifiedIssuer::self_signed(authority.unwrap(), key).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let leaf = rcgen::CertificateParams::new(vec!["edge.test".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&key, &authority).unwrap().pem();
+    let key = key.serialize_pem();
+    let config = ServerConfig {
+        certificate: Certificate::from_pem(leaf.as_bytes(), key.as_bytes()).unwrap(),
+        edge: EdgeId::new(1),
+        secret: MasterSecret::random(),
+        previous_secret: None,
+    };
+    let endpoint = ServerEndpoint::bind("127.0.0.1:0".parse().unwrap(), config).unwrap();
+    let address = endpoint.local_addr().unwrap().to_string();
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&[], &mut tasks);
+    cluster.listen(endpoint, &mut tasks);
+    let servers = Servers::Quic {
+        addresses: vec![address],
+        server_name: "edge.test".into(),
+        roots: Roots::from_pem(authority.pem().as_bytes()).unwrap(),
+    };
+    let connect = |name: &str| {
+        Client::connect(Config::new(servers.clone(), StaticToken(name.into()), MemoryStore::new()))
+    };
+    let (alice, bob) = (connect("alice").await.unwrap(), connect("bob").await.unwrap());
+    let mut inbox = bob.inbox();
+    for text in numbered(0..300) {
+        alice.enqueue(Address::User(user("bob")), text).unwrap();
+    }
+    assert_eq!(take(&mut inbox, 150).await, numbered(0..150));
+    alice.rebind().unwrap();
+    bob.rebind().unwrap();
+    assert_eq!(take(&mut inbox, 150).await, numbered(150..300));
+    assert_eq!(cluster.state.lock().unwrap().connections, 2, "no connection was made anew");
+    alice.close().await;
+    bob.close().await;
 }
 
 #[tokio::test(start_paused = true)]

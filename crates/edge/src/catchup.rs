@@ -36,7 +36,7 @@ pub(crate) async fn read(
     rows_max: usize,
     bytes_max: usize,
 ) -> Result<CaughtUp, StoreError> {
-    //= DESIGN#2.5: readers look at the head first and then read up to it.
+    // The head first: every row up to it is there, so none can appear below what is read now.
     let head = head(mailbox, user).await?;
     if head <= after {
         return Ok(CaughtUp { head, rows: Vec::new(), more: false });

@@ -24,6 +24,7 @@ use crate::{
     budget::Budget,
     catchup::CaughtUp,
     edge::Shared,
+    ending::{End, Leave},
     jobs::{self, Done, InFlight, Job},
     listener::HalfOpen,
     publish::{Publishing, Sender},
@@ -41,9 +42,6 @@ const CONTROL_BYTES: usize = 4 * WRITE_BYTES;
 const APPENDS_MAX: usize = 4 * SEND_WINDOW as usize;
 /// What is left to write when a connection is closed has this long.
 const LAST_WRITE_WITHIN: Duration = Duration::from_millis(200);
-/// Closing drops what is on the way, so the last answers get this long to arrive. One that does not
-/// makes its client send again, elsewhere, where that changes nothing.
-const LINGER: Duration = Duration::from_millis(100);
 /// The control stream goes before the delivery stream.
 const CONTROL_PRIORITY: i32 = 10;
 
@@ -82,28 +80,6 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: link::Connection, hal
     connection.close(code.code(), reason);
 }
 
-/// Why a connection ends.
-enum End {
-    /// The peer is gone.
-    Gone,
-    /// This side ends it.
-    Close(CloseCode),
-    /// The peer broke a rule.
-    Violation(Violation),
-}
-
-impl From<Violation> for End {
-    fn from(violation: Violation) -> Self {
-        Self::Violation(violation)
-    }
-}
-
-impl From<LinkError> for End {
-    fn from(_: LinkError) -> Self {
-        Self::Gone
-    }
-}
-
 /// The device of an admitted connection.
 struct Admitted {
     registration: Registration,
@@ -130,24 +106,6 @@ struct Driver {
     stalled_since: Option<Duration>,
     waiting: Waiting,
     leave: Option<Leave>,
-}
-
-/// When a draining edge closes a connection.
-struct Leave {
-    /// Not before this: clients spread their reconnecting.
-    earliest: Duration,
-    /// At this, whatever is unanswered.
-    latest: Duration,
-    /// Since when every send is answered and the answers are written.
-    settled_since: Option<Duration>,
-}
-
-impl Leave {
-    /// When it is due as things are.
-    fn due(&self) -> Duration {
-        let settled = self.settled_since.map(|since| self.earliest.max(since + LINGER));
-        settled.map_or(self.latest, |settled| settled.min(self.latest))
-    }
 }
 
 impl Driver {
@@ -268,8 +226,7 @@ impl Driver {
         }
         if let Some(leave) = &mut self.leave {
             let is_settled = self.session.sends_in_flight() == 0 && self.control_out.is_empty();
-            leave.settled_since = is_settled.then(|| leave.settled_since.unwrap_or(now));
-            if now >= leave.due() {
+            if leave.is_due(now, is_settled) {
                 return Err(End::Close(CloseCode::GoingAway));
             }
         }
@@ -445,11 +402,10 @@ impl Driver {
         let deadline_ms = u32::try_from(config.drain_within_ms).unwrap_or(u32::MAX);
         let jitter_ms = u32::try_from(config.drain_jitter_ms).unwrap_or(u32::MAX);
         self.session.handle_drain(now, deadline_ms, jitter_ms);
-        self.leave = Some(Leave {
-            earliest: now + Duration::from_millis(config.drain_jitter_ms),
-            latest: now + config.drain_within(),
-            settled_since: None,
-        });
+        self.leave = Some(Leave::new(
+            now + Duration::from_millis(config.drain_jitter_ms),
+            now + config.drain_within(),
+        ));
     }
 
     /// The next time at which something is due, in session time.

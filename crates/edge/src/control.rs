@@ -17,6 +17,8 @@ use wire::{
     record::{ControlRecord, Heartbeat},
 };
 
+use crate::WallClock;
+
 /// Records of one read.
 const BATCH_RECORDS_MAX: usize = 1024;
 /// Bytes of one read.
@@ -72,8 +74,12 @@ impl Control {
         })
     }
 
-    fn handle_heard(&self) {
-        self.heard.store(self.elapsed_ms() + 1, Ordering::Relaxed);
+    /// A record was read. One from before the time that counts as lag is the log's past, read at
+    /// the start, and says nothing about whether anybody speaks now.
+    fn handle_heard(&self, now_ms: u64, log_time_ms: u64) {
+        if now_ms.saturating_sub(log_time_ms) <= self.lag_max_ms {
+            self.heard.store(self.elapsed_ms() + 1, Ordering::Relaxed);
+        }
     }
 
     fn handle_heartbeat(&self, heartbeat: Heartbeat) {
@@ -111,10 +117,11 @@ pub(crate) enum TailError {
 pub(crate) async fn tail(
     control: &Control,
     log: Arc<dyn Log>,
+    wall_clock: WallClock,
     revoked: impl Fn(UserId, DeviceId),
 ) -> TailError {
     loop {
-        if let Err(error) = tail_once(control, &*log, &revoked).await {
+        if let Err(error) = tail_once(control, &*log, wall_clock, &revoked).await {
             return error;
         }
         tokio::time::sleep(READ_AGAIN_AFTER).await;
@@ -125,6 +132,7 @@ pub(crate) async fn tail(
 async fn tail_once(
     control: &Control,
     log: &dyn Log,
+    wall_clock: WallClock,
     revoked: &impl Fn(UserId, DeviceId),
 ) -> Result<(), TailError> {
     let mut reader = match log.open(Topic::Control, Partition::new(0)).await {
@@ -136,8 +144,9 @@ async fn tail_once(
             Ok(entries) => entries,
             Err(error) => return again(error),
         };
-        control.handle_heard();
+        let now_ms = wall_clock();
         for entry in entries {
+            control.handle_heard(now_ms, entry.log_time_ms);
             match ControlRecord::decode(entry.record) {
                 Ok(ControlRecord::Heartbeat(heartbeat)) => control.handle_heartbeat(heartbeat),
                 Ok(ControlRecord::Revoked(user, device)) => revoked(user, device),
@@ -173,7 +182,7 @@ impl Control {
             mail: unfinished(),
             group: unfinished(),
         };
-        control.handle_heard();
+        control.handle_heard(now_ms, now_ms);
         control
     }
 }
@@ -193,7 +202,9 @@ mod tests {
         assert!(control.is_heard());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!control.is_heard());
-        control.handle_heard();
+        control.handle_heard(1_000_000, 399_999);
+        assert!(!control.is_heard(), "the log's past");
+        control.handle_heard(1_000_000, 400_000);
         assert!(control.is_heard());
     }
 

@@ -293,5 +293,6 @@ async fn keep_lease(shared: Arc<Shared>, lease: Lease) {
 
 async fn tail(shared: Arc<Shared>) -> control::TailError {
     let revoked = |user, device| shared.routes.close(user, device, CloseCode::Revoked);
-    control::tail(&shared.control, shared.engines.log.clone(), revoked).await
+    let log = shared.engines.log.clone();
+    control::tail(&shared.control, log, shared.wall_clock, revoked).await
 }

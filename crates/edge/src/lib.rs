@@ -14,6 +14,7 @@ mod control;
 mod cursor;
 mod drain;
 pub mod edge;
+mod ending;
 mod head_check;
 mod inbound;
 mod jobs;

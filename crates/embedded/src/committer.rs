@@ -1,8 +1,8 @@
 //! The committer: the one thread that appends to the log.
 //!
-//! It takes what is queued, gives offsets and log times, writes one block for each lane in one batch,
-//! syncs once, shows the blocks to readers and answers the appends. What comes meanwhile shares the
-//! next sync.
+//! It takes what is queued, gives offsets and log times, writes one block for each lane in one
+//! batch, syncs once, shows the blocks to readers and answers the appends. What comes meanwhile
+//! shares the next sync.
 
 use std::sync::Arc;
 
@@ -48,16 +48,12 @@ impl Committer {
     pub(crate) fn run(mut self) {
         let mut work = Vec::new();
         while self.queue.take(&mut work) {
-            if let Err(error) = self.commit(&mut work) {
-                (self.config.on_fatal)(&format!("the log could not be written: {error}"));
-                self.queue.abandon();
-                return;
-            }
+            self.commit(&mut work);
         }
     }
 
     /// Commits one batch of work and empties it.
-    fn commit(&mut self, work: &mut Vec<Work>) -> fjall::Result<()> {
+    fn commit(&mut self, work: &mut Vec<Work>) {
         let mut replies = Replies::default();
         let mut added: Vec<Vec<Bytes>> = vec![Vec::new(); self.layout.lanes()];
         let mut letters = Vec::new();
@@ -72,10 +68,14 @@ impl Committer {
             }
         }
         let blocks = self.blocks(added);
-        self.write(&blocks, letters)?;
+        if let Err(error) = self.write(&blocks, letters) {
+            // Before anybody is told anything, which dropping the replies does.
+            (self.config.on_fatal)(&format!("the log could not be written: {error}"));
+            self.queue.abandon();
+            return;
+        }
         self.publish(blocks);
         self.answer(replies);
-        Ok(())
     }
 
     /// Gives an append its positions, or fails it when a test wants that.
@@ -208,7 +208,8 @@ fn encode_letter(letter: &DeadLetter) -> (Vec<u8>, Vec<u8>) {
     (key, value)
 }
 
-/// The position before every record of an epoch starts at this offset: zero means *nothing read yet*.
+/// The position before every record of an epoch starts at this offset: zero means *nothing read
+/// yet*.
 pub(crate) fn first_offset(epoch: Epoch) -> u64 {
     u64::from(epoch.get() == 0)
 }

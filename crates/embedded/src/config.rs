@@ -50,7 +50,8 @@ pub struct EngineConfig {
     pub retention: Duration,
     /// Rows of one such time share a keyspace, which is dropped whole. At most 64 to a retention.
     pub window: Duration,
-    /// Appends are refused when less than this would stay free, bytes.
+    /// Appends are refused when less than this would stay free, bytes. What was accepted may use
+    /// three quarters of it; then stores wait as well.
     pub disk_reserve_bytes: u64,
     /// Bytes of disk that each accepted byte may take until it is in a mailbox and trimmed: log and
     /// store write it to a journal and to a table each, and a compaction holds it twice.

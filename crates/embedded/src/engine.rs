@@ -87,10 +87,12 @@ impl Engine {
     pub fn open(config: EngineConfig, wall_clock: WallClock) -> Result<Self, OpenError> {
         let lock = lock(&config)?;
         describe(&config)?;
-        let damaged = |error: fjall::Error| match error {
+        let damaged = |error: fjall::Error| {
             // A clone of what an engine gave out is still alive.
-            fjall::Error::Locked => OpenError::InUse(config.directory.clone()),
-            error => OpenError::Damaged(config.directory.clone(), error.to_string()),
+            if matches!(error, fjall::Error::Locked) {
+                return OpenError::InUse(config.directory.clone());
+            }
+            OpenError::Damaged(config.directory.clone(), error.to_string())
         };
         let store = Arc::new(Store::open(&config).map_err(damaged)?);
         let log = LogEngine::open(&config, wall_clock, Arc::clone(&store)).map_err(damaged)?;
@@ -121,8 +123,8 @@ impl Engine {
         }
     }
 
-    /// Drops what is older than it must be kept, and measures the disk. Blocks; runs by itself every
-    /// [`EngineConfig::maintain_every`].
+    /// Drops what is older than it must be kept, and measures the disk. Blocks; runs by itself
+    /// every [`EngineConfig::maintain_every`].
     ///
     /// # Errors
     /// [`StoreError`]: the next run does what is left.
@@ -195,7 +197,7 @@ impl Parts {
     fn measure_space(&self) {
         let shared = self.log.shared();
         match (self.config.free_space)(&self.config.directory) {
-            Ok(free_bytes) => shared.space.measured(free_bytes, shared.backlog_bytes()),
+            Ok(free_bytes) => self.store.space.measured(free_bytes, shared.backlog_bytes()),
             Err(error) => tracing::warn!(%error, "free disk space is not known"),
         }
     }
@@ -247,8 +249,8 @@ fn describe(config: &EngineConfig) -> Result<(), OpenError> {
     Err(OpenError::Mismatch { directory: config.directory.clone(), found, wanted })
 }
 
-/// The thread that syncs and maintains. It looks ten times as often whether so much was written that
-/// a sync is due earlier.
+/// The thread that syncs and maintains. It looks ten times as often whether so much was written
+/// that a sync is due earlier.
 fn spawn_keeper(
     parts: &Arc<Parts>,
     stop: &Arc<(Mutex<bool>, Condvar)>,

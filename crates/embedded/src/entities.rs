@@ -25,6 +25,13 @@ const MESSAGE: u8 = b'm';
 const MEMBERSHIP: u8 = b'g';
 const DUE: u8 = b't';
 
+/// Bytes of a decision beside its state and members: keys and values, and those that say when they
+/// are due.
+const DECISION_BYTES: usize = 512;
+
+/// Bytes of a member who is told, or whose membership changes.
+const MEMBER_BYTES: usize = 192;
+
 /// Entries that pruning removes in one batch.
 const PRUNE_ENTRIES: usize = 1024;
 
@@ -94,7 +101,6 @@ impl EntitiesEngine {
     fn store_change(&self, batch: &mut WriteBatch, change: &Change) -> fjall::Result<()> {
         let entities = &self.store.entities;
         let mut put = |key: Vec<u8>, value: Vec<u8>| {
-            self.store.count(key.len() + value.len());
             batch.insert(entities, key, value);
         };
         let position = change.position.get();
@@ -163,7 +169,9 @@ impl Entities for EntitiesEngine {
     }
 
     fn decide(&self, change: Change) -> BoxFuture<'_, Result<(), StoreError>> {
-        let result = self.store.write(|batch| self.store_change(batch, &change));
+        let told = change.decision.told.len() + change.memberships.len();
+        let bytes = change.state.len() + told * MEMBER_BYTES + DECISION_BYTES;
+        let result = self.store.add(bytes, |batch| self.store_change(batch, &change));
         Box::pin(std::future::ready(result))
     }
 

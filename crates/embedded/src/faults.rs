@@ -93,11 +93,13 @@ impl Faults {
     /// Runs before a sync of the log; false when it is to fail.
     pub(crate) fn before_sync(&self) -> bool {
         let Some(state) = &self.0 else { return true };
-        let slow_ms = state.slow_sync_ms.load(SeqCst);
-        if slow_ms > 0 {
-            std::thread::sleep(Duration::from_millis(slow_ms));
-        }
         let mut hold = state.hold_syncs.lock().expect("no holder of this lock panics");
+        let slow = Duration::from_millis(state.slow_sync_ms.load(SeqCst));
+        if !slow.is_zero() {
+            // Nobody tells, so it lasts as long as it says.
+            let waited = state.released.wait_timeout(hold, slow);
+            hold = waited.expect("no holder of this lock panics").0;
+        }
         while *hold {
             hold = state.released.wait(hold).expect("no holder of this lock panics");
         }

@@ -1,14 +1,14 @@
 //! Cuts the torn end off a journal of `fjall` before the database is opened.
 //!
-//! A journal is a file filled with zeros ahead of its use, so what a crash leaves after the last whole
-//! batch is a mix of the next one and of zeros. `fjall` 3.1 takes some of these for damage and
-//! refuses to open, for example when the end of a batch reached the disk and its middle did not. As a
-//! batch that is not whole was never synced, cutting it loses nothing that was accepted.
+//! A journal is a file filled with zeros ahead of its use, so what a crash leaves after the last
+//! whole batch is a mix of the next one and of zeros. `fjall` 3.1 takes some of these for damage
+//! and refuses to open, for example when the end of a batch reached the disk and its middle did
+//! not. As a batch that is not whole was never synced, cutting it loses nothing that was accepted.
 //!
-//! Layout of a batch, integers little-endian. Start: 1, number of entries (4 bytes), sequence number
-//! (8). Then the entries. Item: 2, kind (1), compression (1), keyspace (8), key length (2), value
-//! length (4), stored length (4), key, value. Clear: 4, keyspace (8). Then the end: 3, XXH3 of all
-//! entries (8), and the four bytes `FJL` and 3.
+//! Layout of a batch, integers little-endian. Start: 1, number of entries (4 bytes), sequence
+//! number (8). Then the entries. Item: 2, kind (1), compression (1), keyspace (8), key length (2),
+//! value length (4), stored length (4), key, value. Clear: 4, keyspace (8). Then the end: 3, XXH3
+//! of all entries (8), and the four bytes `FJL` and 3.
 
 use std::{
     fs::{File, OpenOptions},

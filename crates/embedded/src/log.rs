@@ -22,8 +22,7 @@ use crate::{
     lane::{Lane, Layout},
     queue::{Append, Fate, OFFSETS_AT_RISK, Queue, Work},
     reader::LogReader,
-    segment::{Last, Segments},
-    space::Space,
+    segment::{Last, Segment, Segments, corrupt},
     store::Store,
 };
 
@@ -51,7 +50,6 @@ pub(crate) struct Shared {
     pub(crate) layout: Layout,
     pub(crate) config: EngineConfig,
     pub(crate) store: Arc<Store>,
-    pub(crate) space: Space,
     queue: Arc<Queue>,
 }
 
@@ -82,8 +80,11 @@ impl LogEngine {
             .enumerate()
             .map(|(lane, next)| {
                 let finished = store.checkpoint(layout.name(lane))?;
-                let backlog =
-                    if layout.is_control(lane) { 0 } else { unfinished(&segments, lane, finished) };
+                let backlog = if layout.is_control(lane) {
+                    0
+                } else {
+                    unfinished(&segments, layout, lane, finished)
+                };
                 Ok(Lane::new(next.end, finished, backlog))
             })
             .collect::<fjall::Result<_>>()?;
@@ -102,10 +103,9 @@ impl LogEngine {
         let thread = std::thread::Builder::new()
             .name("posthorn-log".into())
             .spawn(move || committer.run())?;
-        let space = Space::new(config);
         let config = config.clone();
         let shared =
-            Shared { db, meta, dead_letters, segments, lanes, layout, config, store, space, queue };
+            Shared { db, meta, dead_letters, segments, lanes, layout, config, store, queue };
         Ok(Arc::new(Self { shared: Arc::new(shared), committer: Mutex::new(Some(thread)) }))
     }
 
@@ -158,7 +158,7 @@ impl Log for LogEngine {
         if shared.config.faults.refuses() {
             return Err(Refused::Overload);
         }
-        if !shared.space.take(bytes as u64) {
+        if !shared.store.space.take_append(bytes as u64) {
             return Err(Refused::Storage);
         }
         let fate = if records.iter().any(|(lane, _)| shared.lanes[*lane].has_untold()) {
@@ -225,8 +225,8 @@ impl Log for LogEngine {
 }
 
 impl Shared {
-    /// Syncs the store, then notes how far the readers of the log were before that; by the next call
-    /// the note is on the disk itself and the log may be trimmed below it.
+    /// Syncs the store, then notes how far the readers of the log were before that; by the next
+    /// call the note is on the disk itself and the log may be trimmed below it.
     pub(crate) fn sync_store(&self) {
         let finished: Vec<u64> = self.lanes.iter().map(|lane| lane.lock().finished).collect();
         match self.store.sync(&finished, self.layout) {
@@ -252,8 +252,8 @@ impl Shared {
         self.db.disk_space().unwrap_or(0)
     }
 
-    /// Drops segments whose records are finished and older than they must be kept; a segment that is
-    /// old is ended first.
+    /// Drops segments whose records are finished and older than they must be kept; a segment that
+    /// is old is ended first.
     pub(crate) fn trim(&self, now_ms: u64) -> fjall::Result<()> {
         let control = &self.lanes[self.layout.lanes() - 1];
         control.lock().forget_before(now_ms.saturating_sub(millis(self.config.control_keep)));
@@ -284,7 +284,7 @@ impl Shared {
         Ok(())
     }
 
-    fn may_drop(&self, segment: &crate::segment::Segment, now_ms: u64) -> bool {
+    fn may_drop(&self, segment: &Segment, now_ms: u64) -> bool {
         let Some((_, newest_ms)) = segment.time_ms() else { return true };
         let age_ms = now_ms.saturating_sub(newest_ms);
         let finished = (0..self.layout.lanes()).all(|lane| {
@@ -299,7 +299,7 @@ impl Shared {
     }
 
     /// Remembers where lanes go on whose last record is about to go.
-    fn keep_ends(&self, segment: &crate::segment::Segment) -> fjall::Result<()> {
+    fn keep_ends(&self, segment: &Segment) -> fjall::Result<()> {
         let mut batch = self.db.batch().durability(Some(PersistMode::SyncData));
         for lane in 0..self.layout.lanes() {
             if let (Some(end), Some((_, newest_ms))) = (segment.end(lane), segment.time_ms()) {
@@ -327,7 +327,7 @@ fn next_positions(
         if let Some(kept) = meta.get(end_key(layout.name(lane)))? {
             let number = |at: usize| {
                 let digits = kept.get(at..at + 8).and_then(|digits| digits.try_into().ok());
-                digits.map(u64::from_be_bytes).ok_or_else(crate::segment::corrupt)
+                digits.map(u64::from_be_bytes).ok_or_else(corrupt)
             };
             last.end = last.end.max(number(0)?);
             last.log_time_ms = last.log_time_ms.max(number(8)?);
@@ -342,12 +342,14 @@ fn next_positions(
     Ok(next)
 }
 
-/// Bytes on the disk that may hold unfinished records of a lane.
-fn unfinished(segments: &Segments, lane: usize, finished: u64) -> u64 {
-    let holds = |segment: &&Arc<crate::segment::Segment>| {
-        segment.end(lane).is_some_and(|end| end > finished)
+/// Bytes on the disk that may be unfinished records of a lane: its share, as if lanes were alike.
+fn unfinished(segments: &Segments, layout: Layout, lane: usize, finished: u64) -> u64 {
+    let share = |segment: &Arc<Segment>| {
+        let used = (0..layout.lanes()).filter(|lane| segment.end(*lane).is_some()).count();
+        let holds = segment.end(lane).is_some_and(|end| end > finished);
+        if holds { segment.bytes() / used.max(1) as u64 } else { 0 }
     };
-    segments.all().iter().filter(holds).map(|segment| segment.bytes()).sum()
+    segments.all().iter().map(share).sum()
 }
 
 fn end_key(name: [u8; 3]) -> Vec<u8> {

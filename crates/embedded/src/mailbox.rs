@@ -33,10 +33,10 @@ const ROW_OVERHEAD: usize = 24 + ROW_HEADER_LEN + 16 + 16;
 
 /// The mailboxes in the store.
 ///
-/// Layouts, integers big-endian. Row: key user at 0, position at 16; value expiry at 0, log time at 8,
-/// item at 16. Head: key user; value head at 0, position erased up to at 8. Cursor: key user at 0,
-/// device at 16; value position at 0, caught up at 8. Mark: key partition at 0, source partition at
-/// 2; value position.
+/// Layouts, integers big-endian. Row: key user at 0, position at 16; value expiry at 0, log time at
+/// 8, item at 16. Head: key user; value head at 0, position erased up to at 8. Cursor: key user at
+/// 0, device at 16; value position at 0, caught up at 8. Mark: key partition at 0, source partition
+/// at 2; value position.
 pub(crate) struct MailboxEngine {
     store: Arc<Store>,
     clock: WallClock,
@@ -144,7 +144,7 @@ impl Mailbox for MailboxEngine {
 
 /// Stores rows, heads and marks as one.
 fn append(store: &Store, batch: &Batch, bytes: usize, now_ms: u64) -> Result<(), StoreError> {
-    store.write(|writes| {
+    store.add(bytes, |writes| {
         let mut heads: HashMap<UserId, Head> = HashMap::with_capacity(batch.rows.len());
         for row in &batch.rows {
             let head = match heads.entry(row.user) {
@@ -172,7 +172,6 @@ fn append(store: &Store, batch: &Batch, bytes: usize, now_ms: u64) -> Result<(),
                 writes.insert(&store.marks, key, source.seq.get().to_be_bytes());
             }
         }
-        store.count(bytes);
         Ok(())
     })
 }

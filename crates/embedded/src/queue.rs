@@ -98,7 +98,8 @@ impl Queue {
         }
         let full =
             state.records + records > self.records_max || state.bytes + bytes > self.bytes_max;
-        // A call larger than the whole queue is taken when nothing else waits, or it never would be.
+        // A call larger than the whole queue is taken when nothing else waits, or it never would
+        // be.
         if full && state.records > 0 {
             return Err(Refused::Overload);
         }

@@ -20,6 +20,7 @@ use crate::{
     journal::{self, Later},
     lane::Layout,
     segment::corrupt,
+    space::Space,
     window::Windows,
 };
 
@@ -41,6 +42,8 @@ const MEMTABLE_BYTES: u64 = 4 * UNFLUSHED_BYTES_MAX;
 pub(crate) struct Store {
     db: Database,
     directory: PathBuf,
+    /// Room on the disk, for the log too.
+    pub(crate) space: Space,
     /// Keyspaces of rows, by time.
     pub(crate) windows: Windows,
     pub(crate) heads: Keyspace,
@@ -82,6 +85,7 @@ impl Store {
             noted: Mutex::new(noted),
             dirty: AtomicBool::new(false),
             unflushed_bytes: AtomicU64::new(0),
+            space: Space::new(config),
             faults: config.faults.clone(),
             directory,
             db,
@@ -119,6 +123,22 @@ impl Store {
             self.touch();
         }
         Ok(filled)
+    }
+
+    /// As [`Store::write`], for what adds to the disk: so many bytes.
+    ///
+    /// # Errors
+    /// As [`Store::write`], and [`StoreError::Retry`] when the disk has no room.
+    pub(crate) fn add<T>(
+        &self,
+        bytes: usize,
+        fill: impl FnOnce(&mut WriteBatch) -> fjall::Result<T>,
+    ) -> Result<T, StoreError> {
+        if !self.space.take_store(bytes as u64) {
+            return Err(StoreError::Retry("the disk has no room".into()));
+        }
+        self.count(bytes);
+        self.write(fill)
     }
 
     /// Counts bytes that a batch adds, so that memtables are flushed in time.

@@ -39,6 +39,15 @@ fn config(directory: &Path) -> EngineConfig {
     }
 }
 
+/// As [`config`], with segments that end and are flushed all the time.
+fn rolling(directory: &Path) -> EngineConfig {
+    EngineConfig {
+        segment_bytes: 4000,
+        maintain_every: Some(Duration::from_millis(30)),
+        ..config(directory)
+    }
+}
+
 fn open(config: &EngineConfig) -> (Engine, Engines) {
     let engine = Engine::open(config.clone(), now_ms).unwrap();
     let engines = engine.engines();
@@ -122,7 +131,7 @@ async fn check_projection(
 async fn child() {
     let Ok(directory) = std::env::var(DIRECTORY) else { return };
     let round: u32 = std::env::var(ROUND).unwrap().parse().unwrap();
-    let (_engine, engines) = open(&config(Path::new(&directory)));
+    let (_engine, engines) = open(&rolling(Path::new(&directory)));
     let mut tasks = tokio::task::JoinSet::new();
     for partition in (0..PARTITIONS).map(Partition::new) {
         let of_reader = engines.clone();
@@ -188,7 +197,7 @@ async fn what_was_accepted_is_there_in_order_after_the_process_was_killed() {
             assert_eq!(before, None, "a position was used twice");
         }
 
-        let (engine, engines) = open(&config(directory.path()));
+        let (engine, engines) = open(&rolling(directory.path()));
         for partition in (0..PARTITIONS).map(Partition::new) {
             let (all, mark) = everything(&engines, partition).await;
             check_order(&all);

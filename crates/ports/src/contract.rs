@@ -1,8 +1,8 @@
 //! What every engine must do, as tests an engine runs.
 //!
-//! An engine implements [`Harness`] and calls [`crate::contract_suite`], once with 1 and once with 4
-//! partitions; every case becomes a test, named by its claim. A harness that cannot do what a case
-//! needs says so, and the case passes without having looked.
+//! An engine implements [`Harness`] and calls [`crate::contract_suite`], once with 1 and once with
+//! 4 partitions; every case becomes a test, named by its claim. A harness that cannot do what a
+//! case needs says so, and the case passes without having looked.
 
 #![allow(clippy::unwrap_used, reason = "a contract is made of assertions")]
 
@@ -58,13 +58,12 @@ pub enum Refuse {
 
 /// All cases as tests: `contract_suite!(one, MyHarness, 1);` makes a module `one` of them.
 ///
-/// The caller needs `tokio` with its macros and a runtime.
+/// The harness is named by a word in scope there. The caller needs `tokio` with its macros and a
+/// runtime.
 #[macro_export]
 macro_rules! contract_suite {
-    ($name:ident, $harness:ty, $partitions:expr) => {
+    ($name:ident, $harness:ident, $partitions:expr) => {
         mod $name {
-            #[allow(unused_imports, reason = "the harness may be named by a path")]
-            use super::*;
             $crate::contract_suite!(@cases $harness, $partitions, log:
                 records_of_a_partition_come_in_the_order_of_their_appends
                 positions_are_answered_in_the_order_given
@@ -123,14 +122,12 @@ macro_rules! contract_suite {
             );
         }
     };
-    (@cases $harness:ty, $partitions:expr, $module:ident: $($case:ident)+) => {
+    (@cases $harness:ident, $partitions:expr, $module:ident: $($case:ident)+) => {
         mod $module {
-            #[allow(unused_imports, reason = "the harness may be named by a path")]
-            use super::*;
             $(
                 #[tokio::test]
                 async fn $case() {
-                    $crate::contract::$module::$case::<$harness>($partitions).await;
+                    $crate::contract::$module::$case::<super::super::$harness>($partitions).await;
                 }
             )+
         }

@@ -5,15 +5,14 @@ use std::{collections::VecDeque, time::Duration};
 use bytes::BytesMut;
 
 use wire::{
-    Address, ClientFrame, Counter, DecodeError, DeliveryFrame, DeviceId, Item, MessageId, RunId,
-    SendId, Seq, ServerFrame, UserId,
-    auth::DEVICE_KEY_LEN,
+    Address, ClientFrame, Counter, DecodeError, DeliveryFrame, DeviceId, Item, RunId, SendId, Seq,
+    ServerFrame, UserId,
     client_frame::{Hello, Proof, Send},
     delivery_frame::Deliver,
     entity::Query,
-    item::{Body, Verdict},
+    item::Body,
     limits::{PAGE_ROWS_MAX, PAYLOAD_BYTES_MAX},
-    server_frame::{Answer, RejectReason, Welcome},
+    server_frame::Welcome,
     version::PROTOCOL,
 };
 
@@ -25,6 +24,7 @@ use crate::{
     requests::{Request, Requests},
 };
 pub use crate::{
+    event::{Event, Greeting, HistoryPage, Outcome},
     outbox::{Full, Limits},
     requests::WAITING_MAX as REQUESTS_WAITING_MAX,
     restored::{Restored, StoreChange},
@@ -38,10 +38,11 @@ const TOKEN_AGAIN: Duration = Duration::from_secs(10);
 
 /// A device and its conversation with one edge after another.
 ///
-/// After every call the driver takes what is ready, in this order and as one: [`Self::poll_changes`],
-/// [`Self::poll_control`], [`Self::poll_event`]. It makes the changes durable before it transmits
-/// those bytes or reports those events. That keeps the promises: a send that left has a place in
-/// the store, and an acknowledged item is not shown again after a restart.
+/// After every call the driver takes what is ready, in this order and as one:
+/// [`Self::poll_changes`], [`Self::poll_control`], [`Self::poll_event`]. It makes the changes
+/// durable before it transmits those bytes or reports those events. That keeps the promises: a
+/// send that left has a place in the store, and an acknowledged item is not shown again after a
+/// restart.
 #[derive(Debug)]
 pub struct ClientSession {
     run: RunId,
@@ -77,97 +78,6 @@ enum Token {
     Asked { again_at: Duration },
     Given(Box<Proof>),
     Sent,
-}
-
-/// Who connects.
-#[derive(Clone, Debug)]
-pub struct Greeting {
-    /// Name and version of the program.
-    pub agent: String,
-    /// The device's public key.
-    pub device_key: [u8; DEVICE_KEY_LEN],
-    /// Token and signature for this connection.
-    pub proof: Proof,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    /// The edge knows the device; sending and delivery begin.
-    Connected(Welcome),
-    /// The send is durable.
-    Accepted(SendId),
-    /// The send will never be accepted; it has left the outbox.
-    Rejected(SendId, RejectReason),
-    /// The log decided about an accepted send. To be acknowledged, as an item.
-    Result {
-        /// Where it is in the mailbox.
-        seq: Seq,
-        /// Which send.
-        id: SendId,
-        /// What was decided.
-        outcome: Outcome,
-    },
-    /// An item, to be acknowledged by [`ClientSession::acknowledge`] once it is processed.
-    Item {
-        /// Where it is in the mailbox.
-        seq: Seq,
-        /// When the log took it, milliseconds since 1970.
-        log_time_ms: u64,
-        /// What it is.
-        item: Item,
-    },
-    /// A second body came under an id whose first body was shown. It is not shown.
-    Conflict {
-        /// Where it is in the mailbox.
-        seq: Seq,
-        /// The id.
-        id: MessageId,
-    },
-    /// An item this version does not understand; skipped.
-    Undecodable {
-        /// Where it is in the mailbox.
-        seq: Seq,
-        /// Why.
-        error: DecodeError,
-    },
-    /// Items before this position may be lost: this device was away longer than they are kept.
-    Truncated(Seq),
-    /// Everything that was in the mailbox has been shown.
-    CaughtUp(Seq),
-    /// A history page.
-    Page(HistoryPage),
-    /// The answer to a query.
-    Answer(u32, Answer),
-    /// The edge goes away: connect elsewhere after a random part of `jitter`, within `deadline`.
-    Drain {
-        /// The connection is closed after this.
-        deadline: Duration,
-        /// Wait a random part of this.
-        jitter: Duration,
-    },
-    /// The token ends soon: give a fresh one to [`ClientSession::handle_token`].
-    TokenNeeded,
-}
-
-/// What the log decided about a send.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The change happened; this is what everybody concerned is told.
-    Happened(Body),
-    /// It was refused.
-    Refused(Verdict),
-}
-
-/// A history page, newest first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HistoryPage {
-    /// The number [`ClientSession::read_history`] gave.
-    pub request: u32,
-    /// Position, log time in milliseconds since 1970, and item. Repeats and own items are there too.
-    pub rows: Vec<(Seq, u64, Result<Item, DecodeError>)>,
-    /// Older rows exist.
-    pub more: bool,
 }
 
 /// Why a send was not queued.
@@ -397,6 +307,9 @@ impl ClientSession {
     /// The time [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.outbox.handle_timeout(now);
+        if self.outbox.is_overdue(now) {
+            self.events.push_back(Event::Unresponsive);
+        }
         if let State::Open(open) = &mut self.state {
             match open.token {
                 Token::Good { renew_at: at } | Token::Asked { again_at: at } if at <= now => {
@@ -427,7 +340,7 @@ impl ClientSession {
     }
 
     /// Appends control frames until `out` holds about `room` bytes or nothing is left to say.
-    pub fn poll_control(&mut self, out: &mut BytesMut, room: usize) {
+    pub fn poll_control(&mut self, now: Duration, out: &mut BytesMut, room: usize) {
         match &mut self.state {
             State::Disconnected => return,
             State::Greeting(hello) => {
@@ -457,7 +370,7 @@ impl ClientSession {
         }
         while out.len() < room
             && self.may_send()
-            && let Some(send) = self.outbox.poll()
+            && let Some(send) = self.outbox.poll(now)
         {
             ClientFrame::Send(send).encode(out);
         }
@@ -478,6 +391,12 @@ impl ClientSession {
     #[must_use]
     pub fn unanswered(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Sends of this connection that wait for their answer.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.outbox.in_flight()
     }
 
     /// Whether this send waits for its answer.

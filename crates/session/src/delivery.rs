@@ -93,7 +93,7 @@ impl Delivery {
         self.reading = Reading::Wanted { failures: 0 };
     }
 
-    //= DESIGN#2: the device takes the push when prev <= its last < s, otherwise the mailbox is read.
+    //= protocol#recv-2: the device would take it, otherwise the mailbox is read.
     pub(crate) fn handle_push(&mut self, deliver: Deliver) {
         if !self.open || deliver.seq <= self.last {
             return;
@@ -169,7 +169,7 @@ impl Delivery {
         }
     }
 
-    //= DESIGN#2.5: never above what this connection was given; cursors never move back.
+    //= protocol#recv-5: never above what this connection was given; cursors never move back.
     pub(crate) fn handle_ack(&mut self, seq: Seq) -> Result<(), Violation> {
         if seq > self.given {
             return Err(Violation::protocol("an Ack above what was delivered"));

@@ -27,9 +27,9 @@ const BUSY_AFTER_MS: u32 = 200;
 /// One connection, seen from the edge.
 ///
 /// The driver gives it frames and answers, and after every call takes what is ready:
-/// [`Self::poll_effect`] until it is empty, [`Self::poll_control`], [`Self::poll_delivery`], and the
-/// time of the next [`Self::handle_timeout`]. Bounded in everything: sends by the window, rows by the
-/// delivery window, control frames by [`CONTROL_FRAMES_MAX`].
+/// [`Self::poll_effect`] until it is empty, [`Self::poll_control`], [`Self::poll_delivery`], and
+/// the time of the next [`Self::handle_timeout`]. Bounded in everything: sends by the window, rows
+/// by the delivery window, control frames by [`CONTROL_FRAMES_MAX`].
 #[derive(Debug)]
 pub struct EdgeSession {
     state: State,

@@ -97,19 +97,21 @@ impl Inbox {
     pub(crate) fn handle_deliver(&mut self, deliver: Deliver, events: &mut VecDeque<Event>) {
         let Some(connection) = &mut self.connection else { return };
         let seq = deliver.seq;
-        //= DESIGN#2: the device takes the push when prev <= its last < s.
+        //= protocol#recv-2
+        if seq <= self.received {
+            connection.given = connection.given.max(seq);
+            return;
+        }
         if deliver.prev.is_none_or(|prev| prev > self.received) {
             if !connection.resyncing {
                 connection.resyncing = true;
-                connection.resync = Some(self.received);
+                //= protocol#recv-3: what an earlier connection gave, this one does not know of.
+                connection.resync = Some(self.received.min(connection.given));
             }
             return;
         }
         connection.resyncing = false;
         connection.given = connection.given.max(seq);
-        if seq <= self.received {
-            return;
-        }
         let user = connection.user;
         self.received = seq;
         let pending = self.take(user, deliver, events);
@@ -229,7 +231,7 @@ impl Inbox {
         }
     }
 
-    //= DESIGN#2.5: only a contiguous prefix is acknowledged.
+    //= protocol#recv-5: only a contiguous prefix is acknowledged.
     fn advance(&mut self) {
         let Some(mut cursor) = self.cursor else { return };
         while let Some(first) = self.pending.first_entry()

@@ -6,12 +6,14 @@
 //!
 //! - [`edge`]: the edge's half: admit, publish, deliver, acknowledge.
 //! - [`client`]: the client's half: outbox, inbox, requests, and what must outlive the process.
+//! - [`restored`], [`repeats`]: what of a client outlives its process.
 //! - [`close`]: why a connection ends.
 
 pub mod client;
 pub mod close;
 mod delivery;
 pub mod edge;
+mod event;
 mod inbox;
 mod outbox;
 mod publish;

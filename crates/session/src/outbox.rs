@@ -9,6 +9,7 @@ use wire::{
     Address, SendId,
     client_frame::{Previous, Send},
     item::{Body, GroupChange},
+    limits::ANSWER_WITHIN,
 };
 
 use crate::restored::{LastAccepted, StoreChange};
@@ -33,6 +34,11 @@ impl Default for Limits {
 #[error("the outbox is full: too many sends wait for their answer")]
 pub struct Full;
 
+/// An edge that leaves a send without its answer for so long does not work.
+const ANSWER_AWAITED: Duration = Duration::from_secs(20);
+
+const _: () = assert!(ANSWER_AWAITED.as_millis() > ANSWER_WITHIN.as_millis());
+
 /// The place of a send among all sends of this device.
 type Place = u64;
 
@@ -46,6 +52,8 @@ pub(crate) struct Outbox {
     places: BTreeMap<SendId, Place>,
     conversations: BTreeMap<Address, Conversation>,
     in_flight: usize,
+    /// When the answer of each is overdue.
+    overdue: BTreeMap<Place, Duration>,
     /// Conversations that can send now, by their next place.
     ready: BTreeMap<Place, Address>,
     /// Conversations that wait out a delay.
@@ -74,6 +82,7 @@ impl Outbox {
             places: BTreeMap::new(),
             conversations: BTreeMap::new(),
             in_flight: 0,
+            overdue: BTreeMap::new(),
             ready: BTreeMap::new(),
             delayed: BTreeSet::new(),
             accepted,
@@ -113,6 +122,7 @@ impl Outbox {
     pub(crate) fn handle_disconnected(&mut self) {
         self.window = 0;
         self.in_flight = 0;
+        self.overdue.clear();
         let conversations: Vec<Address> = self.conversations.keys().copied().collect();
         for to in conversations {
             self.set_delay(to, None);
@@ -144,6 +154,7 @@ impl Outbox {
             return;
         }
         self.in_flight -= 1;
+        self.overdue.remove(&place);
         conversation.waiting.insert(place);
         let not_before = conversation.not_before.map_or(not_before, |old| old.max(not_before));
         self.set_delay(to, Some(not_before));
@@ -160,19 +171,29 @@ impl Outbox {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
-        self.delayed.first().map(|(not_before, _)| *not_before)
+        let delayed = self.delayed.first().map(|(not_before, _)| *not_before);
+        delayed.into_iter().chain(self.first_overdue()).min()
+    }
+
+    //= protocol#send-11
+    pub(crate) fn is_overdue(&self, now: Duration) -> bool {
+        self.first_overdue().is_some_and(|due| due <= now)
+    }
+
+    /// When the first answer is overdue. At most a window of them is looked through.
+    fn first_overdue(&self) -> Option<Duration> {
+        self.overdue.values().min().copied()
     }
 
     /// The next send to transmit, in the order of sending as far as delays allow.
-    pub(crate) fn poll(&mut self) -> Option<Send> {
+    pub(crate) fn poll(&mut self, now: Duration) -> Option<Send> {
         if self.in_flight >= self.window {
             return None;
         }
         let (place, to) = self.ready.pop_first()?;
         let conversation = self.conversations.get_mut(&to).expect("ready ones have sends");
         conversation.ready = None;
-        //= DESIGN#2.4: the previous one of this device in this conversation. A rejected one is
-        // gone from here, an unanswered one before this one is in flight.
+        //= protocol#send-5
         let previous = match conversation.in_flight.last() {
             Some(before) => self.entries.get(before).map(|send| (send.id, false)),
             None => self.accepted.get(to).map(|id| (id, true)),
@@ -180,6 +201,7 @@ impl Outbox {
         conversation.waiting.remove(&place);
         conversation.in_flight.insert(place);
         self.in_flight += 1;
+        self.overdue.insert(place, now + ANSWER_AWAITED);
         self.refresh(to);
         let mut send = self.entries.get(&place).expect("a place has its send").clone();
         send.previous = previous.map(|(id, accepted)| Previous { id, accepted });
@@ -189,6 +211,11 @@ impl Outbox {
     /// Sends that wait for their answer.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Sends of this connection that wait for their answer.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
     }
 
     pub(crate) fn contains(&self, id: SendId) -> bool {
@@ -202,6 +229,7 @@ impl Outbox {
         let conversation = self.conversations.get_mut(&send.to)?;
         if conversation.in_flight.remove(&place) {
             self.in_flight -= 1;
+            self.overdue.remove(&place);
         }
         conversation.waiting.remove(&place);
         self.refresh(send.to);

@@ -134,7 +134,7 @@ impl PublishWindow {
         self.in_flight.len()
     }
 
-    //= DESIGN#2.4: the previous one is accepted or in flight in this session.
+    //= protocol#send-6
     fn may_follow(&self, previous: Option<Previous>) -> bool {
         previous.is_none_or(|previous| {
             previous.accepted

@@ -79,7 +79,7 @@ fn connected() -> ClientSession {
 
 fn sent(client: &mut ClientSession) -> Vec<ClientFrame> {
     let mut out = BytesMut::new();
-    client.poll_control(&mut out, 1 << 20);
+    client.poll_control(NOW, &mut out, 1 << 20);
     let frames = std::iter::from_fn(|| codec::take_frame(&mut out, 1 << 24).unwrap());
     frames.map(|frame| ClientFrame::decode(frame).unwrap()).collect()
 }
@@ -150,6 +150,19 @@ fn busy_holds_back_its_conversation_in_order_and_no_other() {
     assert_eq!(sends(&mut client), [], "while the second may still be accepted");
     take(&mut client, busy(2, 0));
     assert_eq!(sends(&mut client), [(1, None), (2, Some((1, false)))]);
+}
+
+#[test]
+fn an_edge_that_does_not_answer_is_left() {
+    let mut client = connected();
+    client.enqueue(BOB, 0, text("1")).unwrap();
+    sends(&mut client);
+    let due = NOW + Duration::from_secs(20);
+    assert_eq!(client.poll_timeout(), Some(due));
+    client.handle_timeout(due);
+    assert_eq!(events(&mut client), [Event::Unresponsive]);
+    connect(&mut client);
+    assert_eq!(sends(&mut client), [(1, None)]);
 }
 
 #[test]
@@ -302,6 +315,8 @@ fn a_resumed_client_names_its_cursor_and_acknowledges_only_what_came_again() {
     assert_eq!(sent(&mut client), [], "the new connection has given nothing yet");
     assert_eq!(deliver(&mut client, 11, 10, &message(11)), [], "shown before");
     assert_eq!(sent(&mut client), [ClientFrame::Ack(seq(11))]);
+    assert_eq!(deliver(&mut client, 20, 15, &message(20)), []);
+    assert_eq!(sent(&mut client), [ClientFrame::Resync(seq(11))], "not above what was given here");
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use ports::{Log, log::Refused};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::{
+    sync::Notify,
+    time::{MissedTickBehavior, interval, timeout},
+};
 use wire::{
     Partition, Topic,
     record::{ControlRecord, EpochMap, Heartbeat},
@@ -31,6 +34,8 @@ pub(crate) async fn append_control(log: &dyn Log, records: &[ControlRecord]) -> 
 pub(crate) struct Heart {
     pub(crate) log: Arc<dyn Log>,
     pub(crate) lanes: Vec<Arc<Progress>>,
+    /// A lane has opened its partition: say so now.
+    pub(crate) opened: Arc<Notify>,
     pub(crate) every: Duration,
     pub(crate) wall_clock: WallClock,
     pub(crate) retry: Retry,
@@ -38,7 +43,7 @@ pub(crate) struct Heart {
 }
 
 impl Heart {
-    /// Runs until the worker stops: the epoch map once, then a heartbeat of each partition each time.
+    /// Runs until the worker stops: the epoch map once, then a heartbeat of every partition.
     pub(crate) async fn run(self) {
         let map = [ControlRecord::EpochMap(EpochMap {
             epoch: self.log.epoch(),
@@ -52,7 +57,10 @@ impl Heart {
             let mut ticks = interval(self.every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                ticks.tick().await;
+                tokio::select! {
+                    _ = ticks.tick() => {}
+                    () = self.opened.notified() => {}
+                }
                 self.beat().await;
             }
         };
@@ -67,6 +75,11 @@ impl Heart {
 
     async fn beat(&self) {
         let now_ms = (self.wall_clock)();
+        for topic in [Topic::Mail, Topic::Group] {
+            let lanes = self.lanes.iter().filter(|lane| lane.topic == topic);
+            let oldest_ms = lanes.filter_map(|lane| lane.oldest_ms()).min().unwrap_or(now_ms);
+            self.metrics.lag(topic, now_ms.saturating_sub(oldest_ms));
+        }
         // A lane that has not opened its partition knows nothing about it.
         let known = self.lanes.iter().filter(|lane| lane.state() != State::Starting);
         let records: Vec<ControlRecord> = known

@@ -69,7 +69,7 @@ pub(crate) async fn run(context: Context) {
         End::Alarm(alarm, reason) => {
             context.metrics.alarm(alarm);
             context.progress.alarmed((context.wall_clock)());
-            tracing::error!(?topic, %partition, ?alarm, reason, "the lane stands; someone must act");
+            tracing::error!(?topic, %partition, ?alarm, reason, "the lane stands: act");
         }
     }
 }

@@ -7,7 +7,7 @@
 //! - `group`: messages and changes of groups to decisions and derived records on the mail log.
 //! - `push`: rows to connected devices, as hints that may be lost.
 //!
-//! A worker never holds a client connection, and nothing it keeps in memory is needed after it ends.
+//! A worker never holds a client connection, and nothing it keeps in memory is needed later.
 
 mod config;
 mod group;

@@ -133,7 +133,7 @@ impl MailLane {
         Ok(())
     }
 
-    /// Decides about a change of devices, or learns what was decided, and does what follows from it.
+    /// Decides about a change of devices, or learns what was decided, and does what follows.
     async fn change(&mut self, place: Place, change: Change) -> Result<(), End> {
         self.store().await?;
         let Some(decision) = self.registry.decide(place, &change).await? else {

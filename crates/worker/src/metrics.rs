@@ -1,6 +1,6 @@
 //! What a worker counts.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use wire::Topic;
 
 /// Label values, in the order of the variants below.
@@ -24,6 +24,8 @@ pub struct WorkerMetrics {
     repeats: IntCounterVec,
     /// Pushes, by what became of them.
     pushes: IntCounterVec,
+    /// Age of the oldest unfinished record, milliseconds, by log.
+    lag_ms: IntGaugeVec,
     /// Rows stored.
     pub(crate) rows: IntCounter,
     /// Rows not stored because their time to live had passed.
@@ -102,7 +104,12 @@ impl WorkerMetrics {
         };
         let links = IntGauge::new("posthorn_worker_links", "Links to edges that are up.")?;
         registry.register(Box::new(links.clone()))?;
+        let lag_ms = Opts::new("posthorn_worker_lag_ms", "Age of the oldest unfinished record.");
+        let lag_ms = IntGaugeVec::new(lag_ms, &["log"])?;
+        registry.register(Box::new(lag_ms.clone()))?;
+        LOGS.iter().for_each(|log| drop(lag_ms.with_label_values(&[log])));
         Ok(Self {
+            lag_ms,
             records: family("records_total", "Records finished.", "log", &LOGS)?,
             alarms: family("alarms_total", "Things someone must act on.", "kind", &ALARMS)?,
             repeats: family("repeats_total", "Sends dropped as repeats.", "known_by", &REPEATS)?,
@@ -119,12 +126,12 @@ impl WorkerMetrics {
     }
 
     pub(crate) fn records(&self, topic: Topic, count: usize) {
-        let log = match topic {
-            Topic::Mail => LOGS[0],
-            Topic::Group => LOGS[1],
-            Topic::Control => unreachable!("no lane finishes records of the control log"),
-        };
-        self.records.with_label_values(&[log]).inc_by(count as u64);
+        self.records.with_label_values(&[log_label(topic)]).inc_by(count as u64);
+    }
+
+    pub(crate) fn lag(&self, topic: Topic, lag_ms: u64) {
+        let lag_ms = i64::try_from(lag_ms).unwrap_or(i64::MAX);
+        self.lag_ms.with_label_values(&[log_label(topic)]).set(lag_ms);
     }
 
     pub(crate) fn alarm(&self, alarm: Alarm) {
@@ -137,5 +144,13 @@ impl WorkerMetrics {
 
     pub(crate) fn pushed(&self, pushed: Pushed, count: usize) {
         self.pushes.with_label_values(&[PUSHED[pushed as usize]]).inc_by(count as u64);
+    }
+}
+
+fn log_label(topic: Topic) -> &'static str {
+    match topic {
+        Topic::Mail => LOGS[0],
+        Topic::Group => LOGS[1],
+        Topic::Control => unreachable!("a worker has lanes of the mail and the group log only"),
     }
 }

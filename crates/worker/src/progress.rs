@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, AtomicU64, Ordering},
 };
 
+use tokio::sync::Notify;
 use wire::{Partition, Topic};
 
 /// Stands for *all records are finished*.
@@ -17,6 +18,8 @@ pub(crate) struct Progress {
     pub(crate) partition: Partition,
     state: AtomicU8,
     oldest_ms: AtomicU64,
+    /// Wakes the heartbeat, which need not wait for its time to say that a partition is open.
+    opened: Arc<Notify>,
 }
 
 /// Where a lane is in its life.
@@ -31,9 +34,9 @@ pub(crate) enum State {
 }
 
 impl Progress {
-    pub(crate) fn new(topic: Topic, partition: Partition) -> Arc<Self> {
+    pub(crate) fn new(topic: Topic, partition: Partition, opened: Arc<Notify>) -> Arc<Self> {
         let (state, oldest_ms) = (AtomicU8::new(State::Starting as u8), AtomicU64::new(NONE));
-        Arc::new(Self { topic, partition, state, oldest_ms })
+        Arc::new(Self { topic, partition, state, oldest_ms, opened })
     }
 
     pub(crate) fn state(&self) -> State {
@@ -47,6 +50,7 @@ impl Progress {
     /// The partition is open.
     pub(crate) fn running(&self) {
         self.state.store(State::Running as u8, Ordering::Relaxed);
+        self.opened.notify_one();
     }
 
     /// Nothing is known of what comes after the finished records: the oldest of those ages from now

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use link::MeshDialer;
 use ports::Engines;
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 use wire::{Partition, Topic};
 
@@ -38,6 +38,7 @@ pub struct Worker {
     config: Arc<WorkerConfig>,
     parts: Parts,
     lanes: Vec<Arc<Progress>>,
+    opened: Arc<Notify>,
 }
 
 /// A look at a worker from outside. Cloning is cheap.
@@ -68,13 +69,16 @@ impl Worker {
     /// A worker that does nothing yet.
     #[must_use]
     pub fn new(config: WorkerConfig, parts: Parts) -> Self {
-        let partitions = |topic: Topic, wanted: bool| {
+        let opened = Arc::new(Notify::new());
+        let mut lanes = Vec::new();
+        for (topic, wanted) in
+            [(Topic::Mail, config.roles.mail), (Topic::Group, config.roles.group)]
+        {
             let count = if wanted { parts.engines.log.partition_count(topic) } else { 0 };
-            (0..count).map(move |partition| Progress::new(topic, Partition::new(partition)))
-        };
-        let mail = partitions(Topic::Mail, config.roles.mail);
-        let lanes = mail.chain(partitions(Topic::Group, config.roles.group)).collect();
-        Self { config: Arc::new(config), parts, lanes }
+            let partitions = (0..count).map(Partition::new);
+            lanes.extend(partitions.map(|of| Progress::new(topic, of, Arc::clone(&opened))));
+        }
+        Self { config: Arc::new(config), parts, lanes, opened }
     }
 
     /// A look at it from outside.
@@ -154,6 +158,7 @@ impl Worker {
         let heart = Heart {
             log: Arc::clone(&engines.log),
             lanes: self.lanes.clone(),
+            opened: Arc::clone(&self.opened),
             every: self.config.heartbeat_every,
             wall_clock: *wall_clock,
             retry,

@@ -82,7 +82,7 @@ impl Store for FileStore {
         if journal.failed {
             return Err(StoreError::Failed);
         }
-        // After a failed write or sync nobody knows what the file holds: only a new start finds out.
+        // After a failed write or sync only a new start finds out what the file holds.
         journal.failed = true;
         let path = self.folder.join("journal");
         journal.append(changes).map_err(|error| system(&path, &error))?;

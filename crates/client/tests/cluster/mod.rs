@@ -8,7 +8,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use client::{Client, Config, Servers, StaticToken, store::Store};
-use link::memory::Hub;
+use link::{memory::Hub, quic::ServerEndpoint};
 use session::{
     close::CloseCode,
     edge::{Admitted, EdgeSession, Effect, Published},
@@ -64,17 +64,34 @@ impl Cluster {
             tasks.spawn(async move {
                 let mut connections = JoinSet::new();
                 while let Some(connection) = listener.accept().await {
-                    let cluster = cluster.clone();
-                    cluster.state.lock().unwrap().connections += 1;
-                    connections.spawn(async move {
-                        let end = cluster.serve(&connection).await;
-                        let code = end.map_or(CloseCode::Done, |code| code);
-                        connection.close(code.code(), "");
-                    });
+                    connections.spawn(cluster.clone().serve_one(connection));
                 }
             });
         }
         cluster
+    }
+
+    /// One more edge, over QUIC.
+    pub(crate) fn listen(&self, endpoint: ServerEndpoint, tasks: &mut JoinSet<()>) {
+        let cluster = self.clone();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Some(incoming) = endpoint.accept().await {
+                let cluster = cluster.clone();
+                connections.spawn(async move {
+                    if let Ok(connection) = incoming.accept().await {
+                        connection.set_authenticated();
+                        cluster.serve_one(connection).await;
+                    }
+                });
+            }
+        });
+    }
+
+    async fn serve_one(self, connection: link::Connection) {
+        self.state.lock().unwrap().connections += 1;
+        let end = self.serve(&connection).await;
+        connection.close(end.unwrap_or(CloseCode::Done).code(), "");
     }
 
     pub(crate) fn config(&self, name: &str, edges: &[&str], store: impl Store + 'static) -> Config {

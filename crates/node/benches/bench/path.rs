@@ -89,9 +89,9 @@ fn config(folder: &Path) -> Config {
         "edge.drain_jitter=0s".to_owned(),
         // All clients come from one address, and a device sends as much as it can.
         "edge.connections_per_ip_max=100000".to_owned(),
-        "edge.send_bytes_per_s=1 GiB".to_owned(),
-        "edge.send_bytes_burst=1 GiB".to_owned(),
-        "edge.drain_within=1s".to_owned(),
+        "edge.send_rate=1 GiB".to_owned(),
+        "edge.send_burst=1 GiB".to_owned(),
+        "node.drain_within=2s".to_owned(),
     ];
     let mut config = config::load(None, &settings).unwrap().config;
     node::command::dev::use_development(&mut config, &development);

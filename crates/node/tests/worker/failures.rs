@@ -138,7 +138,7 @@ async fn the_control_log_has_the_epoch_map_and_a_heartbeat_for_each_partition() 
     running.stop().await;
     let (epoch, mail_partitions, group_partitions) = (house.engines.log.epoch(), 2, 2);
     let map = EpochMap { epoch, mail_partitions, group_partitions };
-    assert_eq!(records[0], ControlRecord::EpochMap(map));
+    assert!(records.contains(&ControlRecord::EpochMap(map)));
 }
 
 #[tokio::test]

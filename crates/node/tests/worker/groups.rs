@@ -1,9 +1,9 @@
 //! Groups.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::atomic::Ordering::SeqCst};
 
 use wire::{
-    Address, Topic, UserId,
+    Address, Seq, Topic, UserId,
     item::{Body, GroupChange, Role},
 };
 
@@ -160,12 +160,14 @@ async fn random_traffic(house: &House, random: &mut Random, steps: u16) -> Vec<V
 async fn messages(house: &House) -> Vec<Vec<String>> {
     let mut messages = Vec::new();
     for number in 0..6 {
-        let rows = house.rows(user(number)).await.into_iter();
+        let rows = house.rows(user(number)).await;
+        let ids: BTreeSet<_> = rows.iter().map(|(_, item)| item.id).collect();
+        assert_eq!(ids.len(), rows.len(), "nothing is there twice");
         let text = |item: wire::Item| match item.body {
             Body::Message(text) => Some(String::from_utf8(text.to_vec()).unwrap()),
             _ => None,
         };
-        messages.push(rows.filter_map(|(_, item)| text(item)).collect());
+        messages.push(rows.into_iter().filter_map(|(_, item)| text(item)).collect());
     }
     messages
 }
@@ -190,12 +192,54 @@ async fn random_groups_are_as_a_naive_model_says_also_after_another_pass_from_an
     }
 }
 
+/// Workers are cut off in the middle of whatever they do, as by a crash.
+#[tokio::test]
+async fn workers_that_are_cut_off_lose_and_repeat_nothing() {
+    for seed in 20..24 {
+        let house = House::new(2);
+        let mut random = Random(seed);
+        let expected = random_traffic(&house, &mut random, 80).await;
+        let config = || worker::WorkerConfig { batch_records_max: 3, ..crate::house::config() };
+        let lane = (Topic::Group, house.home(Topic::Group, G));
+        for round in 1..12 {
+            let running = house.start(config());
+            house.until_finished(lane, Seq::from_u64(6 * round)).await;
+            for _ in 0..random.below(30) {
+                tokio::task::yield_now().await;
+            }
+            drop(running);
+        }
+        house.work_with(config()).await;
+        assert_eq!(messages(&house).await, expected, "seed {seed}");
+    }
+}
+
+/// Everything was decided and nothing derived: the next worker derives what was decided.
+#[tokio::test]
+async fn a_crash_between_deciding_and_deriving_loses_and_changes_nothing() {
+    for seed in 30..34 {
+        let house = House::new(4);
+        let expected = random_traffic(&house, &mut Random(seed), 80).await;
+        let refused = house.say(user(9), G, "x").await;
+        house.log.refuse_all.store(true, SeqCst);
+        let running = house.start(crate::house::config());
+        running.until_counted("append_retries_total").await;
+        drop(running);
+        house.log.refuse_all.store(false, SeqCst);
+        assert_eq!(house.everything().await.concat(), []);
+        house.work().await;
+        assert_eq!(messages(&house).await, expected, "seed {seed}");
+        let (_, result) = house.rows(user(9)).await.remove(0);
+        assert_eq!(result.id, refused.id);
+    }
+}
+
 #[tokio::test]
 async fn appends_that_fail_after_their_effect_lose_and_repeat_nothing() {
     for seed in 0..4 {
         let house = House::new(4);
         let expected = random_traffic(&house, &mut Random(seed), 80).await;
-        house.log.fail_appends.store(20, std::sync::atomic::Ordering::SeqCst);
+        house.log.fail_appends.store(20, SeqCst);
         house
             .work_with(worker::WorkerConfig { batch_records_max: 5, ..crate::house::config() })
             .await;
@@ -207,7 +251,8 @@ async fn appends_that_fail_after_their_effect_lose_and_repeat_nothing() {
 async fn the_engines_own_append_fault_loses_and_repeats_nothing() {
     let house = House::new(4);
     let expected = random_traffic(&house, &mut Random(11), 80).await;
-    house.faults.fail_appends(9);
+    // Some of them meet the control log.
+    house.faults.fail_appends(60);
     house.work_with(worker::WorkerConfig { batch_records_max: 5, ..crate::house::config() }).await;
     assert_eq!(messages(&house).await, expected);
 }
@@ -216,7 +261,7 @@ async fn the_engines_own_append_fault_loses_and_repeats_nothing() {
 async fn a_queue_with_little_room_takes_derived_records_in_parts() {
     let house = House::new(4);
     let expected = random_traffic(&house, &mut Random(5), 80).await;
-    house.log.refuse_above.store(2, std::sync::atomic::Ordering::SeqCst);
+    house.log.refuse_above.store(2, SeqCst);
     house.work().await;
     assert_eq!(messages(&house).await, expected);
 }

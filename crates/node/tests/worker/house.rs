@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -49,6 +49,8 @@ pub(crate) struct Watched {
     pub(crate) fail_appends: AtomicUsize,
     /// Appends to the mail log of more records than this are refused; 0 refuses none.
     pub(crate) refuse_above: AtomicUsize,
+    /// No append to the mail log is taken.
+    pub(crate) refuse_all: AtomicBool,
     pub(crate) dead_letters: Mutex<Vec<DeadLetter>>,
     /// So many dead letters are kept and answer that it is not known.
     pub(crate) fail_letters: AtomicUsize,
@@ -129,6 +131,7 @@ impl House {
             again_from: Mutex::default(),
             fail_appends: AtomicUsize::new(0),
             refuse_above: AtomicUsize::new(0),
+            refuse_all: AtomicBool::new(false),
             dead_letters: Mutex::default(),
             fail_letters: AtomicUsize::new(0),
         });
@@ -351,6 +354,16 @@ impl Running {
         metrics.map(|metric| metric.get_counter().get_value() as u64).sum()
     }
 
+    /// Waits until a metric is above zero.
+    pub(crate) async fn until_counted(&self, name: &str) {
+        let counted = async {
+            while self.count(name, "") == 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(WITHIN, counted).await.expect("it is counted");
+    }
+
     pub(crate) async fn until_not_ready(&self) {
         let alarmed = async {
             while self.count("alarms_total", "") == 0 || self.handle.is_ready().ready {
@@ -379,6 +392,9 @@ impl Log for Watched {
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
+        if topic == Topic::Mail && self.refuse_all.load(SeqCst) {
+            return Err(Refused::Overload);
+        }
         let above = self.refuse_above.load(SeqCst);
         if topic == Topic::Mail && above > 0 && records.len() > above {
             return Err(Refused::Overload);

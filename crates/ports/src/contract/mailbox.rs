@@ -88,7 +88,8 @@ pub async fn a_mailbox_without_rows_has_head_zero<H: Harness>(partitions: u16) {
     assert_eq!(soon(mailbox.heads(Vec::new())).await.unwrap(), []);
 }
 
-/// A writer and readers at the same time. Who looks at the head and then reads up to it has everything below it.
+/// A writer and a reader at the same time. Who looks at the head and then reads up to it has
+/// everything below it.
 pub async fn nothing_appears_below_a_head_that_was_seen<H: Harness>(partitions: u16) {
     const LAST: u64 = 400;
     let harness = H::open(partitions).await;
@@ -224,7 +225,7 @@ fn rows_of_many_sizes(harness: &impl Harness) -> Vec<Row> {
 fn check_page(rows: &[Row], range: Range) {
     let bytes: usize = rows.iter().map(|row| row.item.len()).sum();
     assert!(rows.len() <= range.rows_max);
-    // "About": what a store adds to a row may be counted, and the row that fills a page may be on it.
+    // "About": what a store adds to a row may be counted, and the row that fills a page be on it.
     assert!(rows.len() <= 1 || bytes <= range.bytes_max + 512, "{bytes} of {}", range.bytes_max);
     assert!(rows.iter().all(|row| range.after < row.seq && row.seq <= range.up_to));
 }

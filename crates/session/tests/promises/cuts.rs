@@ -1,4 +1,4 @@
-//! A connection cut after every single byte: whatever was on its way, nothing is lost or shown twice.
+//! A connection cut after every single byte, whatever was on its way.
 
 use crate::world::{Ending, World, message};
 

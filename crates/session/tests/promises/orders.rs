@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::world::{Ending, Fate, World, message};
 use proptest::prelude::*;
+
+use crate::world::{Ending, Fate, World, message};
 
 #[derive(Clone, Debug)]
 enum Op {
@@ -37,7 +38,11 @@ enum Push {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let fate = prop_oneof![4 => Just(Fate::Append), 2 => Just(Fate::Busy), 1 => Just(Fate::Reject)];
+    let fate = prop_oneof![
+        4 => Just(Fate::Append),
+        2 => Just(Fate::Busy),
+        1 => Just(Fate::Reject)
+    ];
     let ending = prop_oneof![
         4 => Just(Ending::Accepted),
         1 => Just(Ending::LandedButUnknown),
@@ -51,6 +56,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Push::Kept)
     ];
     let arrive = (0..3_u8, any::<u8>(), 1..4_u8, push);
+    let arrive =
+        arrive.prop_map(|(gap, repeat, sender, push)| Op::Arrive { gap, repeat, sender, push });
     prop_oneof![
         8 => (0..3_u8).prop_map(Op::Enqueue),
         12 => (1..2000_u16).prop_map(Op::ClientTurn),
@@ -59,7 +66,7 @@ fn op() -> impl Strategy<Value = Op> {
         12 => (1..600_u16).prop_map(Op::Delivery),
         4 => prop::collection::vec(fate, 0..6).prop_map(Op::Fates),
         8 => (any::<u8>(), ending).prop_map(|(edge, ending)| Op::End(edge, ending)),
-        8 => arrive.prop_map(|(gap, repeat, sender, push)| Op::Arrive { gap, repeat, sender, push }),
+        8 => arrive,
         3 => any::<u8>().prop_map(Op::PushKept),
         6 => Just(Op::Read),
         1 => Just(Op::FailRead),
@@ -165,7 +172,10 @@ fn run(windows: (u32, u32), ops: Vec<Op>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(400)
+    })]
 
     #[test]
     fn any_order_of_events_keeps_every_promise(

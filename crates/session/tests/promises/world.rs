@@ -77,6 +77,7 @@ pub(crate) struct World {
     pub(crate) bytes_moved: usize,
     pub(crate) run: u64,
     pub(crate) windows: (u32, u32),
+    is_unresponsive: bool,
     next_offset: u64,
 }
 
@@ -111,6 +112,7 @@ impl World {
             bytes_moved: 0,
             run: 1,
             windows: (send_window, delivery_window),
+            is_unresponsive: false,
             next_offset: 1,
         }
     }
@@ -177,10 +179,13 @@ impl World {
             self.store.apply(change);
         }
         self.acknowledged.append(&mut self.acknowledging);
-        self.client.poll_control(&mut self.to_edge, room);
+        self.client.poll_control(self.now, &mut self.to_edge, room);
         while let Some(event) = self.client.poll_event() {
             self.handle_event(&event);
             self.events.push(event);
+        }
+        if std::mem::take(&mut self.is_unresponsive) {
+            self.cut();
         }
     }
 
@@ -212,6 +217,7 @@ impl World {
             | Event::Answer(..)
             | Event::Drain { .. }
             | Event::TokenNeeded => {}
+            Event::Unresponsive => self.is_unresponsive = true,
         }
     }
 

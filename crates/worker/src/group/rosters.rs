@@ -87,6 +87,7 @@ impl Rosters {
         let route = if known.includes(position) {
             self.route_again(group, &mut known, sender, position).await
         } else {
+            known.memberships = None;
             Ok(match &known.roster {
                 None => Route::Refused(Verdict::NoSuchGroup),
                 Some(roster) if roster.get(sender).is_none() => Route::Refused(Verdict::NotAMember),
@@ -121,8 +122,8 @@ impl Rosters {
     /// Decides about a change, or finds what was decided at this position; none when it repeats one
     /// that was decided before.
     ///
-    /// Without a group there is nothing to keep a refusal with. It needs no keeping: a group that is
-    /// created later starts at a later position, so below it, what was not decided was refused.
+    /// Without a group there is nothing to keep a refusal with. It needs no keeping: a group that
+    /// is created later starts at a later position, so below it, what was not decided was refused.
     pub(crate) async fn decide(
         &mut self,
         group: GroupId,

@@ -133,3 +133,77 @@ fn parse_change(record: &MailRecord, bytes: Bytes) -> Result<Change, String> {
     }
     Ok(Change { user, change: change.clone(), item, bytes })
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use wire::{Counter, DeviceId, RunId, SendId, Seq};
+
+    use super::*;
+
+    fn user(number: u8) -> UserId {
+        UserId::from_bytes([number; 16])
+    }
+
+    fn item(to: u8, body: Body) -> Bytes {
+        let send = SendId { run: RunId::new(1), counter: Counter::new(1) };
+        let id = MessageId { user: user(1), device: DeviceId::from_bytes([1; 8]), send };
+        Item { id, to: Address::User(user(to)), sent_ms: 0, ttl_s: 60, body }.encode()
+    }
+
+    fn delivery(recipients: &[u8], sender_copy: Option<u8>) -> Delivery {
+        Delivery {
+            recipients: recipients.iter().copied().map(user).collect(),
+            sender_copy: sender_copy.map(user),
+            item: item(2, Body::Message(Bytes::from_static(b"text"))),
+        }
+    }
+
+    fn change(to: u8) -> Option<Bytes> {
+        let revoke = DeviceChange::Revoke(DeviceId::from_bytes([1; 8]));
+        Some(item(to, Body::DeviceChange(revoke)))
+    }
+
+    #[track_caller]
+    fn check(deliveries: Vec<Delivery>, device_change: Option<Bytes>, expected: &str) {
+        let record = MailRecord { source: None, deliveries, device_change }.encode();
+        let entry = Entry { seq: Seq::from_u64(1), log_time_ms: 0, record };
+        let parsed = match parse(&entry) {
+            Parsed::Rows(rows) => format!("{} deliveries", rows.deliveries.len()),
+            Parsed::Change(_) => "a change".to_owned(),
+            Parsed::Newer(_) => "newer".to_owned(),
+            Parsed::Unreadable(reason) => reason,
+        };
+        assert_eq!(parsed, expected);
+    }
+
+    #[test]
+    fn a_user_is_named_once_in_a_record() {
+        check(vec![delivery(&[1, 2], Some(3)), delivery(&[4], None)], None, "2 deliveries");
+        check(vec![delivery(&[2, 1], None)], None, "1 deliveries");
+        check(vec![delivery(&[1, 2, 1], None)], None, "a user is named twice");
+        check(vec![delivery(&[1, 2], Some(2))], None, "a user is named twice");
+        check(vec![delivery(&[1], None), delivery(&[1], None)], None, "a user is named twice");
+    }
+
+    #[test]
+    fn a_change_of_devices_is_of_the_sender_and_alone() {
+        check(vec![], change(1), "a change");
+        check(vec![], change(2), "a change of the devices of someone else");
+        check(vec![delivery(&[2], None)], change(1), "a change of devices shares its record");
+        let message = item(1, Body::Message(Bytes::new()));
+        check(vec![], Some(message), "not a change of the devices of a user");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_parsed(
+            format in 0_u8..4,
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let record = [&[format][..], &bytes].concat().into();
+            let parsed = parse(&Entry { seq: Seq::from_u64(1), log_time_ms: 0, record });
+            prop_assert_eq!(matches!(parsed, Parsed::Newer(_)), format > 1);
+        }
+    }
+}

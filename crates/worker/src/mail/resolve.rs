@@ -114,8 +114,9 @@ impl Resolver {
         self.rows.len()
     }
 
-    /// The next rows to store, at most `rows_max`, with what is before each. The last ones carry the
-    /// marks, which must not be stored before all rows they stand for. None when there is nothing.
+    /// The next rows to store, at most `rows_max`, with what is before each. The last ones carry
+    /// the marks, which must not be stored before all rows they stand for. None when there is
+    /// nothing.
     pub(crate) fn take(&mut self, rows_max: usize) -> Option<(Batch, Vec<Option<Seq>>)> {
         let mut batch = Batch::default();
         let before;
