@@ -71,7 +71,7 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
     let mut signals = Signals::take()?;
     let mut cluster = tokio::select! {
         biased;
-        exit = signals.next() => process::exit(i32::from(exit.number())),
+        exit = signals.next() => end_at_once(exit),
         cluster = Cluster::start(config) => cluster?,
     };
     // After the data folder is ours: that two processes want it says more than that both want a port.
@@ -104,7 +104,7 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
         biased;
         exit = signals.next() => {
             tracing::warn!("ending at once; what was accepted is on the disk");
-            process::exit(i32::from(exit.number()));
+            end_at_once(exit)
         }
         drained = cluster.drain() => drained,
     };
@@ -113,4 +113,11 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
         Some(failure) => Err(failure),
         None => drained,
     }
+}
+
+/// Ends the process without running anything more: the second signal asks for just that, and what was
+/// accepted is on the disk.
+#[allow(clippy::disallowed_methods)] // Destructors would drain, which is not wanted any more.
+pub fn end_at_once(exit: Exit) -> ! {
+    process::exit(i32::from(exit.number()))
 }

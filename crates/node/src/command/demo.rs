@@ -26,7 +26,7 @@ use crate::{
     development::{self, Development},
     failure::{Failure, Outcome},
     output,
-    run::Signals,
+    run::{Signals, end_at_once},
     telemetry,
 };
 
@@ -55,7 +55,7 @@ pub async fn run(args: DemoArgs) -> Outcome {
         exit = signals.next() => {
             // The folder goes with its owner; the process has nothing else to keep.
             drop(folder);
-            std::process::exit(i32::from(exit.number()));
+            end_at_once(exit)
         }
         played = play(&script, &folder) => played?,
     };

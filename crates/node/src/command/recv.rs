@@ -31,13 +31,11 @@ pub async fn run(args: RecvArgs) -> Outcome {
             event = inbox.next() => event,
         };
         let Some(event) = event else { break ended(&client).await };
-        match event {
-            Event::CaughtUp(_) if !args.follow => break Ok(()),
-            event => {
-                if let Err(failure) = take(&printer, &event) {
-                    break Err(failure);
-                }
-            }
+        if matches!(event, Event::CaughtUp(_)) && !args.follow {
+            break Ok(());
+        }
+        if let Err(failure) = take(&printer, &event) {
+            break Err(failure);
         }
     };
     client.close().await;
