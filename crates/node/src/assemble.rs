@@ -139,8 +139,9 @@ impl Cluster {
         stopped(ended)
     }
 
-    /// Ends in order: the edge accepts nothing more, sends its clients elsewhere and answers what is
-    /// in flight; the workers finish what they have in hand; the log is flushed; the engines close.
+    /// Ends in order: the edge accepts nothing more, sends its clients elsewhere and answers what
+    /// is in flight; the workers finish what they have in hand; the log is flushed; the engines
+    /// close.
     ///
     /// # Errors
     /// A part that failed on the way. Nothing accepted is lost: the next start goes on.

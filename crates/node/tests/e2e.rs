@@ -10,13 +10,21 @@ use std::{
 const POSTHORN: &str = env!("CARGO_BIN_EXE_posthorn");
 
 /// A development cluster in a folder of its own; killed when dropped.
-struct Dev(Child);
+struct Dev {
+    child: Child,
+    address: String,
+}
 
 impl Dev {
     /// Starts it and waits until it says that it serves.
     fn start(data: &Path) -> Self {
+        Self::start_at(data, "127.0.0.1:0")
+    }
+
+    /// As [`Self::start`], at an address that an earlier one was given.
+    fn start_at(data: &Path, listen: &str) -> Self {
         let mut child = Command::new(POSTHORN)
-            .args(["dev", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"])
+            .args(["dev", "--listen", listen, "--admin", "127.0.0.1:0", "--data"])
             .arg(data)
             .stdout(Stdio::piped())
             .spawn()
@@ -24,35 +32,40 @@ impl Dev {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
-        assert!(line.starts_with("Posthorn is running on 127.0.0.1:"), "{line:?}");
+        let address = line.strip_prefix("Posthorn is running on ").expect("it says so");
+        let address = address.split_whitespace().next().unwrap().to_owned();
         // The rest of the welcome has to go somewhere.
         let _rest = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Self(child)
+        Self { child, address }
     }
 
     fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     /// Sends SIGTERM and gives the exit code.
     fn terminate(mut self) -> Option<i32> {
-        let pid = self.0.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        self.0.wait().unwrap().code()
+        terminate(&self.child);
+        self.child.wait().unwrap().code()
     }
 }
 
 impl Drop for Dev {
     fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
+        self.child.kill().ok();
+        self.child.wait().ok();
     }
 }
 
-/// Runs a command with this standard input; `arguments` are separated by white space.
-fn run(data: &Path, arguments: &str, input: &str) -> Output {
-    let mut child = Command::new(POSTHORN)
+fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+}
+
+/// Starts a command without waiting for it.
+fn spawn(data: &Path, arguments: &str) -> Child {
+    Command::new(POSTHORN)
         .args(arguments.split_whitespace())
         .arg("--data")
         .arg(data)
@@ -60,7 +73,12 @@ fn run(data: &Path, arguments: &str, input: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Runs a command with this standard input; `arguments` are separated by white space.
+fn run(data: &Path, arguments: &str, input: &str) -> Output {
+    let mut child = spawn(data, arguments);
     // The command may end without reading its input.
     child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
     child.wait_with_output().unwrap()
@@ -195,4 +213,55 @@ fn the_demo_routes_a_file_and_says_so_in_json() {
     let output = demo(&file);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("line 1"));
+}
+
+#[test]
+fn a_follower_prints_what_comes_and_ends_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    ok(data, "send --as alice --to bob first", "");
+    let mut follower = spawn(data, "recv --as bob --follow");
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: first");
+    ok(data, "send --as alice --to bob second", "");
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: second");
+    // The device is taken; the person can still send, with another one.
+    let (code, message) = fails(data, "recv --as bob");
+    assert_eq!((code, message.contains("PH0411")), (4, true), "{message}");
+    ok(data, "send --as bob --to alice back", "");
+    assert_eq!(lines.next().unwrap().unwrap(), "bob to alice: back");
+    terminate(&follower);
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    assert_eq!(ok(data, "recv --as alice", ""), "bob: back\n");
+}
+
+#[test]
+fn a_drain_and_a_kill_under_load_lose_nothing() {
+    const LINES: usize = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    let address = dev.address.clone();
+    let mut sender = spawn(data, "send --as alice --to bob -o json");
+    let mut input = sender.stdin.take().unwrap();
+    let numbers: Vec<String> = (0..LINES).map(|number| number.to_string()).collect();
+    let feed = |input: &mut std::process::ChildStdin, numbers: &[String]| {
+        input.write_all(format!("{}\n", numbers.join("\n")).as_bytes()).unwrap();
+    };
+    // A pipe takes more than is sent at once: the sender is always in the middle of it.
+    feed(&mut input, &numbers[..1000]);
+    assert_eq!(dev.terminate(), Some(0));
+    let dev = Dev::start_at(data, &address);
+    feed(&mut input, &numbers[1000..2000]);
+    dev.kill();
+    let _dev = Dev::start_at(data, &address);
+    feed(&mut input, &numbers[2000..]);
+    drop(input);
+    let sent = sender.wait_with_output().unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let accepted = format!("{{\"accepted\":{LINES}}}\n");
+    assert_eq!(String::from_utf8(sent.stdout).unwrap(), accepted);
+    assert_eq!(texts(&ok(data, "recv --as bob -o json", "")), numbers);
 }

@@ -127,7 +127,8 @@ fn config(folder: &Path, development: &Development, script: &Script) -> Config {
     config.edge.connections_per_ip_max = config.edge.connections_per_ip_max.max(2 * devices);
     config.edge.connections_max = config.edge.connections_max.max(2 * devices);
     config.edge.drain_jitter = std::time::Duration::ZERO;
-    // Everybody receives at once on a machine that may be slow: what is not pushed in time comes soon.
+    // Everybody receives at once on a machine that may be slow: what is not pushed in time comes
+    // soon.
     config.edge.head_check = std::time::Duration::from_secs(2);
     config.worker.push_queue_len = 65_536;
     // A temporary folder is often on a small disk.
