@@ -16,6 +16,7 @@ pub mod input;
 pub mod locate;
 pub mod metrics;
 pub mod name;
+pub mod open_files;
 pub mod output;
 pub mod peer;
 mod program;
