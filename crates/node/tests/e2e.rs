@@ -265,3 +265,32 @@ fn a_drain_and_a_kill_under_load_lose_nothing() {
     assert_eq!(String::from_utf8(sent.stdout).unwrap(), accepted);
     assert_eq!(texts(&ok(data, "recv --as bob -o json", "")), numbers);
 }
+
+#[test]
+fn any_cluster_is_reached_by_address_authority_and_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    let development = node::development::Development::find(data).unwrap();
+    let now_ms = node::clock::wall_clock_ms();
+    let token = data.join("token");
+    std::fs::write(&token, development.mint("carol", now_ms).unwrap()).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = |ca: &Path| {
+        format!("--server {} --ca {} --token-file {}", dev.address, ca.display(), token.display())
+    };
+    let with_ca = at(&development.ca_file());
+    ok(elsewhere.path(), &format!("send --to bob hello {with_ca}"), "");
+    assert_eq!(ok(data, "recv --as bob", ""), "carol: hello\n");
+    ok(data, "send --as bob --to carol back", "");
+    assert_eq!(ok(elsewhere.path(), &format!("recv {with_ca}"), ""), "bob: back\n");
+
+    let other = tempfile::tempdir().unwrap();
+    let localhost = "127.0.0.1".parse().unwrap();
+    let stranger = node::development::Development::prepare(other.path(), localhost).unwrap();
+    let (code, message) = fails(elsewhere.path(), &format!("recv {}", at(&stranger.ca_file())));
+    assert_eq!((code, message.contains("PH0402")), (5, true), "{message}");
+    std::fs::write(&token, stranger.mint("carol", now_ms).unwrap()).unwrap();
+    let (code, message) = fails(elsewhere.path(), &format!("recv {with_ca}"));
+    assert_eq!((code, message.contains("PH0403")), (5, true), "{message}");
+}
