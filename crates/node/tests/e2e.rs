@@ -294,3 +294,33 @@ fn any_cluster_is_reached_by_address_authority_and_token() {
     let (code, message) = fails(elsewhere.path(), &format!("recv {with_ca}"));
     assert_eq!((code, message.contains("PH0403")), (5, true), "{message}");
 }
+
+#[test]
+fn a_second_signal_ends_at_once_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut child = spawn(
+        data,
+        "dev --listen 127.0.0.1:0 --admin 127.0.0.1:0 --set edge.drain_jitter=30s --set \
+         node.drain_within=60s",
+    );
+    let mut welcome = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(welcome.next().unwrap().unwrap().contains("is running"));
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    ok(data, "send --as alice --to bob first", "");
+    let mut follower = spawn(data, "recv --as bob --follow");
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: first");
+    ok(data, "send --as alice --to carol kept", "");
+    // A client that does not leave by itself makes the drain last.
+    let pid = follower.id().to_string();
+    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    terminate(&child);
+    assert!(log.any(|line| line.unwrap().contains("a second signal ends at once")));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "recv --as carol", ""), "alice: kept\n");
+}
