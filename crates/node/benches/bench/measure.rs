@@ -76,6 +76,11 @@ pub fn median(mut runs: Vec<Run>) -> Run {
     runs[runs.len() / 2]
 }
 
+/// One line to watch meanwhile.
+pub fn progress(name: &str, run: &Run) {
+    eprintln!("  {name}: {:.0} msg/s, {:.2} CPU us/msg", run.rate(), run.cpu_us());
+}
+
 /// One line of the report.
 pub fn report(name: &str, run: &Run) {
     println!("{name:<44} {:>12.0} msg/s {:>9.2} CPU us/msg", run.rate(), run.cpu_us());

@@ -47,7 +47,9 @@ pub fn run(seconds: f64, payload: usize, window: u64) {
         let (mut paths, mut relays) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             relays.push(relay::run(shape, seconds, payload));
+            measure::progress(&format!("bare relay, {name}"), &relays[relays.len() - 1]);
             paths.push(path(shape, seconds, payload));
+            measure::progress(&format!("whole path, {name}"), &paths[paths.len() - 1]);
         }
         let (path, relay) = (measure::median(paths), measure::median(relays));
         measure::report(&format!("deliveries: bare relay, {name}"), &relay);
