@@ -9,7 +9,7 @@ use link::{
 };
 use ports::Engines;
 use prometheus::Registry;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use wire::EdgeId;
 use worker::{Worker, WorkerHandle, WorkerMetrics};
@@ -35,9 +35,12 @@ pub struct Cluster {
     worker: Option<WorkerHandle>,
     stop_edge: CancellationToken,
     stop_workers: CancellationToken,
-    parts: JoinSet<(Part, Result<(), String>)>,
+    parts: JoinSet<Ended>,
     registry: Registry,
 }
+
+/// A part that has ended, and why if nobody asked it to.
+type Ended = (Part, Result<(), String>);
 
 /// A part that runs until it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,8 +139,9 @@ impl Cluster {
         stopped(ended)
     }
 
-    /// Ends in order: the edge accepts nothing more, sends its clients elsewhere and answers what is
-    /// in flight; the workers finish what they have in hand; the log is flushed; the engines close.
+    /// Ends in order: the edge accepts nothing more, sends its clients elsewhere and answers what
+    /// is in flight; the workers finish what they have in hand; the log is flushed; the engines
+    /// close.
     ///
     /// # Errors
     /// A part that failed on the way. Nothing accepted is lost: the next start goes on.
@@ -171,13 +175,11 @@ impl Cluster {
 
     /// Waits for one part; another one that ends meanwhile is a failure.
     async fn ended(&mut self, wanted: Part) -> Outcome {
-        while let Some(ended) = self.parts.join_next().await {
-            match ended {
-                Ok((part, Ok(()))) if part == wanted => return Ok(()),
-                other => return Err(stopped(Some(other))),
-            }
+        match self.parts.join_next().await {
+            None => Ok(()),
+            Some(Ok((part, Ok(())))) if part == wanted => Ok(()),
+            other => Err(stopped(other)),
         }
-        Ok(())
     }
 
     async fn start_edge(&mut self, config: &Config, hub: &Hub) -> Outcome {
@@ -326,7 +328,7 @@ fn make_private_folder(path: &Path) -> Outcome {
     builder.create(path).map_err(|error| unusable(path, &error))
 }
 
-fn stopped(ended: Option<Result<(Part, Result<(), String>), tokio::task::JoinError>>) -> Failure {
+fn stopped(ended: Option<Result<Ended, JoinError>>) -> Failure {
     let what = match ended {
         None => "nothing runs any more".to_owned(),
         Some(Ok((part, Ok(())))) => format!("{part:?} ended although nobody had asked it to"),

@@ -66,7 +66,6 @@ catalogue! {
     // Running.
     CannotListen "PH0301" Unavailable "an address cannot be listened on";
     RoleStopped "PH0302" Failure "a part of the cluster stopped";
-    DrainTimedOut "PH0303" Failure "draining took longer than allowed";
     // Reaching a cluster.
     CannotConnect "PH0401" Unavailable "the cluster cannot be reached";
     NotTrusted "PH0402" Refused "the server's certificate is not trusted";
@@ -91,7 +90,6 @@ catalogue! {
     DemoLine "PH0601" Usage "a line of the input is not a message";
     DemoEmpty "PH0602" Usage "the input holds no message";
     DemoWrong "PH0603" DataWrong "messages were lost, repeated, out of order or changed";
-    DemoTimedOut "PH0604" Unavailable "the demo did not finish in time";
     // The program itself.
     NoSuchCode "PH0701" Usage "there is no error with this code";
     Internal "PH0901" Failure "an error that should not happen";

@@ -11,9 +11,9 @@ pub const DATA_DEFAULT: &str = "./posthorn-data";
 
 /// Routes messages between devices: a cluster in one program, and the commands to try it.
 ///
-/// Start with `posthorn demo`: it routes a conversation through a real cluster and compares what every
-/// device received with what was accepted. `posthorn dev` starts a lasting cluster on this machine;
-/// send, recv, chat, group, device and history then talk to it from other terminals.
+/// Start with `posthorn demo`: it routes a conversation through a real cluster and compares what
+/// every device received with what was accepted. `posthorn dev` starts a lasting cluster on this
+/// machine; send, recv, chat, group, device and history then talk to it from other terminals.
 #[derive(Debug, Parser)]
 #[command(name = "posthorn", version, after_help = Exit::help(), propagate_version = true)]
 pub struct Cli {
@@ -29,37 +29,39 @@ pub enum Command {
     ///
     /// Starts a cluster with embedded engines in a temporary folder, connects two devices for every
     /// person over QUIC on loopback, sends the messages of the input, and compares what each device
-    /// received with what was accepted. The second device of everybody is away for the middle third and
-    /// catches up from its cursor. Ends with 0 only if nothing was lost, duplicated, reordered or
-    /// corrupted, otherwise with 6.
+    /// received with what was accepted. The second device of everybody is away for the middle third
+    /// and catches up from its cursor. Ends with 0 only if nothing was lost, duplicated, reordered
+    /// or corrupted, otherwise with 6.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Run a lasting cluster on this machine for development
     ///
-    /// Makes its own certificate authority and identity provider in the data folder at the first start,
-    /// and keeps everything there. Ctrl-C drains and ends; a second Ctrl-C ends at once and loses
-    /// nothing that was accepted.
+    /// Makes its own certificate authority and identity provider in the data folder at the first
+    /// start, and keeps everything there. Ctrl-C drains and ends; a second Ctrl-C ends at once and
+    /// loses nothing that was accepted.
     #[command(after_help = DEV_EXAMPLES)]
     Dev(DevArgs),
     /// Run the roles of a configuration, as an operator does
     ///
-    /// Settings come from the file, then from variables POSTHORN__SECTION__KEY, then from --set. SIGTERM
-    /// and Ctrl-C drain: accept nothing new, send clients elsewhere, finish what is in flight, flush,
-    /// end. A second one ends at once and loses nothing that was accepted.
+    /// Settings come from the file, then from variables POSTHORN__SECTION__KEY, then from --set.
+    /// SIGTERM and Ctrl-C drain: accept nothing new, send clients elsewhere, finish what is in
+    /// flight, flush, end. A second one ends at once and loses nothing that was accepted.
     #[command(after_help = NODE_EXAMPLES)]
     Node(NodeArgs),
     /// Send messages: one given as an argument, or lines of standard input
     ///
-    /// Every line of standard input is a message; blank lines are passed over. Lines are sent without
-    /// waiting for each other's answer, in order. Ends when all are accepted, which means durable, and
-    /// says how many. A message that was not accepted when the program ends early is sent by the next
+    /// Every line of standard input is a message; blank lines are passed over. Lines are sent
+    /// without waiting for each other's answer, in order. Ends when all are accepted, which means
+    /// durable, and says how many. A message that was not accepted when the program ends early is
+    /// sent by the next
     /// `send` of the same device, first.
     #[command(after_help = SEND_EXAMPLES)]
     Send(SendArgs),
     /// Print the messages that wait, and acknowledge them
     ///
     /// A message is acknowledged after it was printed. Without --follow it ends when the mailbox is
-    /// empty. A JSON line has `from`, `to`, `seq` and `text`, or `base64` for bytes that are not text.
+    /// empty. A JSON line has `from`, `to`, `seq` and `text`, or `base64` for bytes that are not
+    /// text. Changes of groups and devices are told on standard error.
     #[command(after_help = RECV_EXAMPLES)]
     Recv(RecvArgs),
     /// Chat with a person or a group on this terminal
@@ -174,7 +176,8 @@ pub struct SendArgs {
     /// A person, or '#group'
     #[arg(long, value_name = "NAME")]
     pub to: String,
-    /// Keep it this long at most, such as 10m or 7d [default: as long as the cluster keeps anything]
+    /// Keep it this long at most, such as 10m or 7d [default: as long as the cluster keeps
+    /// anything]
     #[arg(long, value_name = "DURATION")]
     pub keep: Option<String>,
     /// The message; without it every line of standard input is one

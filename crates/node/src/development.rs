@@ -1,4 +1,5 @@
-//! A development cluster's own certificate authority and identity provider, kept in its data folder.
+//! A development cluster's own certificate authority and identity provider, kept in its data
+//! folder.
 //!
 //! Layout, below `DATA/dev` (mode 0700, files 0600): `ca.pem` and `ca.key` (the authority),
 //! `server.pem` and `server.key` (made anew at each start), `token.key` (Ed25519, PKCS #8, DER) and
@@ -50,8 +51,8 @@ pub struct Cluster {
 }
 
 impl Development {
-    /// The development identity in the data folder, which is made when it is not there; the server's
-    /// certificate is made anew for `address`.
+    /// The development identity in the data folder, which is made when it is not there; the
+    /// server's certificate is made anew for `address`.
     ///
     /// # Errors
     /// When a file cannot be read, written or understood.
@@ -174,7 +175,8 @@ impl Development {
         }
         let public = BASE64_URL_SAFE_NO_PAD.encode(self.token_key()?.public_key().as_ref());
         let set = serde_json::json!({ "keys": [{
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID, "x": public,
+            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": KEY_ID,
+            "x": public,
         }] });
         self.write("jwks.json", set.to_string().as_bytes())
     }

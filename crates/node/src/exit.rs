@@ -83,8 +83,8 @@ impl Exit {
     #[must_use]
     pub fn reference() -> String {
         let mut page = String::from(
-            "# Exit codes\n\nGenerated from `crates/node/src/exit.rs`; do not edit. A script may rely \
-             on them.\n\n| code | meaning |\n|---:|---|\n",
+            "# Exit codes\n\nGenerated from `crates/node/src/exit.rs`; do not edit. A script may \
+             rely on them.\n\n| code | meaning |\n|---:|---|\n",
         );
         for exit in Self::ALL {
             page.push_str(&format!("| {} | {} |\n", exit.number(), exit.meaning()));

@@ -16,24 +16,12 @@ pub mod input;
 pub mod locate;
 pub mod metrics;
 pub mod name;
+pub mod open_files;
 pub mod output;
 pub mod peer;
+mod program;
 pub mod run;
 pub mod show;
 pub mod telemetry;
 
-use std::process::ExitCode;
-
-use clap::Parser as _;
-
-/// The program: reads the command line, does what it says, tells what went wrong.
-#[must_use]
-pub fn main() -> ExitCode {
-    match command::run(cli::Cli::parse()) {
-        Ok(()) => exit::Exit::Success.into(),
-        Err(failure) => {
-            eprintln!("{failure}");
-            failure.exit().into()
-        }
-    }
-}
+pub use program::main;

@@ -79,6 +79,14 @@ impl Place {
         self.stores.join(name::to_component(device))
     }
 
+    /// People who have devices here, by name: good enough to show a name instead of an id.
+    #[must_use]
+    pub fn known_people(&self) -> Vec<String> {
+        let Some(Ok(people)) = self.stores.parent().map(fs::read_dir) else { return Vec::new() };
+        let names = people.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| name::to_component(name) == *name).collect()
+    }
+
     fn development(args: &ClusterArgs, device: Option<String>) -> Outcome<Self> {
         let person = args.name.as_deref().ok_or_else(|| {
             Failure::new(Code::BadName, "nobody was named")

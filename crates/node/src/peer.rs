@@ -96,11 +96,12 @@ fn store_failure(place: &Place, device: &str, error: &StoreError) -> Failure {
 fn connect_failure(place: &Place, error: &ConnectError) -> Failure {
     match error {
         ConnectError::Closed(closed) => closed_failure(closed),
-        ConnectError::Unreachable(problem) => {
-            Failure::new(Code::CannotConnect, format!("the cluster cannot be reached: {problem}"))
-                .at(format!("UDP {}", place.server))
-                .remedy("is `posthorn dev`, or the cluster, running? does UDP get through?")
-        }
+        ConnectError::Unreachable(problem) => Failure::new(
+            Code::CannotConnect,
+            format!("no connection within {CONNECT_WITHIN:?}: {problem}"),
+        )
+        .at(format!("UDP {}", place.server))
+        .remedy("is `posthorn dev`, or the cluster, running? does UDP get through?"),
         ConnectError::Config(problem) => Failure::new(Code::CannotConnect, problem.clone())
             .at(place.server.clone())
             .remedy("check --server and --ca"),

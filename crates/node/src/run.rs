@@ -59,8 +59,8 @@ pub struct Started {
 /// Starts the cluster, calls `started`, runs until it is asked to end, drains, ends.
 ///
 /// The order of the end: clients are accepted no more and told to go; sends in flight are answered;
-/// workers finish what they have in hand; the log is flushed; the engines close; only then the admin
-/// listener goes. A second signal ends the process at once: what was accepted is on the disk.
+/// workers finish what they have in hand; the log is flushed; the engines close; only then the
+/// admin listener goes. A second signal ends the process at once: what was accepted is on the disk.
 ///
 /// # Errors
 /// What kept it from starting, or a part that failed.
@@ -71,10 +71,11 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
     let mut signals = Signals::take()?;
     let mut cluster = tokio::select! {
         biased;
-        exit = signals.next() => process::exit(i32::from(exit.number())),
+        exit = signals.next() => end_at_once(exit),
         cluster = Cluster::start(config) => cluster?,
     };
-    // After the data folder is ours: that two processes want it says more than that both want a port.
+    // After the data folder is ours: that two processes want it says more than that both want a
+    // port.
     let admin = match config.admin.enabled {
         true => Some(Admin::bind(config.admin.address).await?),
         false => None,
@@ -104,7 +105,7 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
         biased;
         exit = signals.next() => {
             tracing::warn!("ending at once; what was accepted is on the disk");
-            process::exit(i32::from(exit.number()));
+            end_at_once(exit)
         }
         drained = cluster.drain() => drained,
     };
@@ -113,4 +114,11 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
         Some(failure) => Err(failure),
         None => drained,
     }
+}
+
+/// Ends the process without running anything more: the second signal asks for just that, and what
+/// was accepted is on the disk.
+#[allow(clippy::disallowed_methods)] // Destructors would drain, which is not wanted any more.
+pub fn end_at_once(exit: Exit) -> ! {
+    process::exit(i32::from(exit.number()))
 }

@@ -11,6 +11,7 @@ use crate::{
     cli::Format,
     content::{self, Saying, Shown},
     failure::Outcome,
+    locate::Place,
     name, output, peer,
 };
 
@@ -21,9 +22,7 @@ struct Line<'a> {
     to: String,
     seq: u64,
     #[serde(flatten)]
-    saying: Option<&'a Saying>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<String>,
+    saying: &'a Saying,
 }
 
 /// Prints items, for one reader.
@@ -33,11 +32,20 @@ pub struct Printer {
     pub issuer: String,
     /// Whose mailbox it is.
     pub reader: String,
+    /// Other people whose names are known.
+    pub known: Vec<String>,
     /// How.
     pub format: Format,
 }
 
 impl Printer {
+    /// Prints what a person reads at a place.
+    #[must_use]
+    pub fn new(place: &Place, format: Format) -> Self {
+        let (issuer, reader) = (place.issuer.clone(), place.person.clone());
+        Self { issuer, reader, known: place.known_people(), format }
+    }
+
     /// Prints an item of the inbox.
     ///
     /// # Errors
@@ -56,10 +64,17 @@ impl Printer {
                 let shown = content::decode(&self.issuer, item.id.user, item.to, payload);
                 self.message(seq, item.to, &shown)
             }
-            Body::GroupChange(change) => self.event(seq, item, &group_event(change)),
-            Body::DeviceChange(change) => self.event(seq, item, &device_event(change)),
+            Body::GroupChange(change) => {
+                self.event(item, &self.group_event(change));
+                Ok(())
+            }
+            Body::DeviceChange(change) => {
+                self.event(item, &device_event(change));
+                Ok(())
+            }
             Body::Verdict(verdict) => {
-                self.event(seq, item, &format!("refused: {}", peer::verdict_text(*verdict)))
+                self.event(item, &format!("was refused: {}", peer::verdict_text(*verdict)));
+                Ok(())
             }
         }
     }
@@ -71,8 +86,7 @@ impl Printer {
                 from: &shown.from,
                 to: group.map_or_else(|| self.person(to), str::to_owned),
                 seq,
-                saying: Some(&shown.saying),
-                event: None,
+                saying: &shown.saying,
             }),
             Format::Text => {
                 let from = content::for_terminal(&shown.from);
@@ -86,22 +100,13 @@ impl Printer {
         }
     }
 
-    fn event(&self, seq: u64, item: &wire::Item, event: &str) -> Outcome {
+    /// What is not a message goes to standard error, so that every line of output is a message.
+    fn event(&self, item: &wire::Item, event: &str) {
         let from = self.known(item.id.user);
-        let to = match item.to {
-            Address::Group(group) => format!("#{group}"),
-            Address::User(_) => self.person(item.to),
-        };
-        match self.format {
-            Format::Json => {
-                let event = Some(event.to_owned());
-                output::json(&Line { from: &from, to, seq, saying: None, event })
-            }
-            Format::Text => output::line(&format!("* {to}: {from} {event}")),
-        }
+        eprintln!("* {}: {from} {event}", self.person(item.to));
     }
 
-    /// A person by name when it is the reader, otherwise by id.
+    /// Where something was sent.
     fn person(&self, address: Address) -> String {
         match address {
             Address::User(user) => self.known(user),
@@ -109,23 +114,31 @@ impl Printer {
         }
     }
 
-    fn known(&self, user: UserId) -> String {
-        let is_reader = name::user_id(&self.issuer, &self.reader) == user;
-        if is_reader { self.reader.clone() } else { user.to_string() }
+    /// A person by name when it is known, otherwise by id.
+    #[must_use]
+    pub fn known(&self, user: UserId) -> String {
+        let is_user = |name: &&String| name::user_id(&self.issuer, name) == user;
+        let known = std::iter::once(&self.reader).chain(&self.known).find(is_user);
+        known.cloned().unwrap_or_else(|| user.to_string())
     }
-}
 
-fn group_event(change: &GroupChange) -> String {
-    let users =
-        |users: &[UserId]| users.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    match change {
-        GroupChange::Create(members) if members.is_empty() => "created the group".to_owned(),
-        GroupChange::Create(members) => format!("created the group with {}", users(members)),
-        GroupChange::Add(members) => format!("added {}", users(members)),
-        GroupChange::Remove(members) => format!("removed {}", users(members)),
-        GroupChange::Leave => "left".to_owned(),
-        GroupChange::SetRole(user, Role::Admin) => format!("made {user} an admin"),
-        GroupChange::SetRole(user, Role::Member) => format!("made {user} a member"),
+    fn group_event(&self, change: &GroupChange) -> String {
+        let users = |users: &[UserId]| {
+            users.iter().map(|user| self.known(*user)).collect::<Vec<_>>().join(", ")
+        };
+        match change {
+            GroupChange::Create(members) if members.is_empty() => "created the group".to_owned(),
+            GroupChange::Create(members) => format!("created the group with {}", users(members)),
+            GroupChange::Add(members) => format!("added {}", users(members)),
+            GroupChange::Remove(members) => format!("removed {}", users(members)),
+            GroupChange::Leave => "left".to_owned(),
+            GroupChange::SetRole(user, Role::Admin) => {
+                format!("made {} an admin", self.known(*user))
+            }
+            GroupChange::SetRole(user, Role::Member) => {
+                format!("made {} a member", self.known(*user))
+            }
+        }
     }
 }
 

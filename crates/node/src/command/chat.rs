@@ -33,11 +33,7 @@ pub async fn run(args: ChatArgs) -> Outcome {
         Name::Person(_) => None,
     };
     let client = peer::connect(&place, Use::Reads).await?;
-    let printer = Printer {
-        issuer: place.issuer.clone(),
-        reader: place.person.clone(),
-        format: Format::Text,
-    };
+    let printer = Printer::new(&place, Format::Text);
     if std::io::stderr().is_terminal() {
         eprintln!("{} with {with}: a line is a message, Ctrl-D ends", place.person);
     }

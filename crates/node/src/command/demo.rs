@@ -26,7 +26,7 @@ use crate::{
     development::{self, Development},
     failure::{Failure, Outcome},
     output,
-    run::Signals,
+    run::{Signals, end_at_once},
     telemetry,
 };
 
@@ -55,7 +55,7 @@ pub async fn run(args: DemoArgs) -> Outcome {
         exit = signals.next() => {
             // The folder goes with its owner; the process has nothing else to keep.
             drop(folder);
-            std::process::exit(i32::from(exit.number()));
+            end_at_once(exit)
         }
         played = play(&script, &folder) => played?,
     };
@@ -127,6 +127,10 @@ fn config(folder: &Path, development: &Development, script: &Script) -> Config {
     config.edge.connections_per_ip_max = config.edge.connections_per_ip_max.max(2 * devices);
     config.edge.connections_max = config.edge.connections_max.max(2 * devices);
     config.edge.drain_jitter = std::time::Duration::ZERO;
+    // Everybody receives at once on a machine that may be slow: what is not pushed in time comes
+    // soon.
+    config.edge.head_check = std::time::Duration::from_secs(2);
+    config.worker.push_queue_len = 65_536;
     // A temporary folder is often on a small disk.
     config.engine.disk_reserve = Size::mib(64);
     config

@@ -39,7 +39,8 @@ pub async fn run(args: DevArgs) -> Outcome {
 
 /// The flags of `dev` as settings; `--set` is stronger.
 fn flags(args: &DevArgs) -> Vec<String> {
-    // A person at a terminal reads the welcome; lines of the log only disturb unless something is up.
+    // A person at a terminal reads the welcome; lines of the log only disturb unless something is
+    // up.
     let level = if std::io::stderr().is_terminal() { "warn" } else { "info" };
     let own = [
         format!("node.data={}", args.data.display()),

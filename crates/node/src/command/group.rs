@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use client::{ChangeError, Client};
 use serde::Serialize;
 use tokio::task::JoinSet;
-use wire::item::{GroupChange, Role};
+use wire::{
+    Address, GroupId, Seq,
+    item::{Body, GroupChange, Role},
+    limits::PAGE_ROWS_MAX,
+};
 
 use crate::{
     cli::{Format, GroupArgs, GroupCommand, GroupMembersArgs, GroupRoleArgs, RoleArg},
@@ -13,10 +18,14 @@ use crate::{
     locate::Place,
     name, output,
     peer::{self, Use},
+    show::Printer,
 };
 
 /// The cluster's decision is waited for this long.
 const DECIDED_WITHIN: Duration = Duration::from_secs(20);
+
+/// The end of a full mailbox is looked at this often for a decision.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A member as JSON.
 #[derive(Serialize)]
@@ -81,18 +90,53 @@ async fn change(
     let group = name::group(&args.group)?;
     let change = to_change(&place)?;
     let client = peer::connect(&place, Use::Sends).await?;
-    // The decision comes by the mailbox, behind what waits there.
     let mut tasks = JoinSet::new();
     tasks.spawn(recv::pass_over(client.inbox()));
     let id = name::group_id(&place.issuer, &group);
-    let decided = peer::within(DECIDED_WITHIN, "the change", client.change_group(id, change)).await;
+    let decided = peer::within(DECIDED_WITHIN, "the change", decide(&client, id, change)).await;
     client.close().await;
-    decided?.map_err(|error| peer::change_failure(&error))?;
+    decided??;
     match args.output.format {
         Format::Json => {
             output::json(&serde_json::json!({ "group": format!("#{group}"), "done": done }))
         }
         Format::Text => output::line(&format!("#{group} {done}")),
+    }
+}
+
+/// Asks for a change and waits for the decision, which comes by the mailbox. When more waits there,
+/// not acknowledged, than a device is given at once, the decision is found by looking at the end.
+async fn decide(client: &Client, group: GroupId, change: GroupChange) -> Outcome {
+    let newest = client.history(None, 1).await.map_err(|error| peer::request_failure(&error))?;
+    let before = newest.rows.first().map_or(Seq::ZERO, |(seq, _, _)| *seq);
+    tokio::select! {
+        biased;
+        changed = client.change_group(group, change) => {
+            changed.map_err(|error| peer::change_failure(&error))
+        }
+        found = find_decision(client, group, before) => found,
+    }
+}
+
+async fn find_decision(client: &Client, group: GroupId, after: Seq) -> Outcome {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let page = client.history(None, PAGE_ROWS_MAX).await;
+        let page = page.map_err(|error| peer::request_failure(&error))?;
+        let newer = page.rows.into_iter().take_while(|(seq, _, _)| *seq > after);
+        for item in newer.filter_map(|(_, _, item)| item.ok()) {
+            let is_ours = item.id.device == client.device() && item.to == Address::Group(group);
+            match item.body {
+                Body::GroupChange(_) if is_ours => return Ok(()),
+                Body::Verdict(verdict) if is_ours => {
+                    return Err(peer::change_failure(&ChangeError::Refused(verdict)));
+                }
+                Body::Message(_)
+                | Body::GroupChange(_)
+                | Body::DeviceChange(_)
+                | Body::Verdict(_) => {}
+            }
+        }
     }
 }
 
@@ -104,13 +148,13 @@ async fn show(args: &GroupArgs) -> Outcome {
     let roster = peer::within(DECIDED_WITHIN, "the question", client.group(id)).await;
     client.close().await;
     let roster = roster?.map_err(|error| peer::request_failure(&error))?;
+    let printer = Printer::new(&place, args.output.format);
     for member in &roster.0 {
         let role = match member.role {
             Role::Admin => "admin",
             Role::Member => "member",
         };
-        let is_self = member.user == name::user_id(&place.issuer, &place.person);
-        let user = if is_self { place.person.clone() } else { member.user.to_string() };
+        let user = printer.known(member.user);
         match args.output.format {
             Format::Json => output::json(&MemberLine { user, role, joined: member.joined.get() })?,
             Format::Text => output::line(&format!("{role:<6}  {user}"))?,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wire::{Seq, limits::PAGE_ROWS_MAX};
+use wire::{DecodeError, Item, Seq, item::Body, limits::PAGE_ROWS_MAX};
 
 use crate::{
     cli::HistoryArgs,
@@ -27,22 +27,24 @@ pub async fn run(args: HistoryArgs) -> Outcome {
     let client = peer::connect(&place, Use::Sends).await?;
     let mut rows = Vec::new();
     let mut before = args.before.map(Seq::from_u64);
-    let wanted = usize::try_from(args.limit).unwrap_or(usize::MAX);
-    while rows.len() < wanted {
-        let missing = u32::try_from(wanted - rows.len()).unwrap_or(PAGE_ROWS_MAX);
+    let mut missing = args.limit;
+    while missing > 0 {
         let limit = missing.min(PAGE_ROWS_MAX);
         let page = peer::within(PAGE_WITHIN, "the question", client.history(before, limit)).await?;
         let page = page.map_err(|error| peer::request_failure(&error))?;
         before = page.rows.last().map(|(seq, _, _)| *seq);
         let is_last = !page.more || page.rows.is_empty();
-        rows.extend(page.rows);
+        for row in page.rows {
+            // Changes between messages are shown and do not count.
+            missing -= u32::from(is_message(&row.2));
+            rows.push(row);
+        }
         if is_last {
             break;
         }
     }
     client.close().await;
-    let printer =
-        Printer { issuer: place.issuer, reader: place.person, format: args.output.format };
+    let printer = Printer::new(&place, args.output.format);
     for (seq, _, item) in rows.iter().rev() {
         match item {
             Ok(item) => printer.row(seq.get(), item)?,
@@ -50,4 +52,8 @@ pub async fn run(args: HistoryArgs) -> Outcome {
         }
     }
     Ok(())
+}
+
+fn is_message(item: &Result<Item, DecodeError>) -> bool {
+    item.as_ref().is_ok_and(|item| matches!(item.body, Body::Message(_)))
 }

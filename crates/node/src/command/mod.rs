@@ -18,7 +18,7 @@ use crate::{
     cli::{Cli, Command},
     config::tree::Telemetry,
     failure::Outcome,
-    telemetry,
+    open_files, telemetry,
 };
 
 /// Does what the command line asks for.
@@ -43,6 +43,7 @@ pub fn run(cli: Cli) -> Outcome {
 
 /// Runs a command that serves.
 fn on_all_cores(command: impl Future<Output = Outcome>) -> Outcome {
+    open_files::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.map_err(anyhow::Error::from)?.block_on(command)
 }

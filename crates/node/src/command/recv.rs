@@ -21,11 +21,7 @@ use crate::{
 pub async fn run(args: RecvArgs) -> Outcome {
     let place = Place::find(&args.cluster)?;
     let client = peer::connect(&place, Use::Reads).await?;
-    let printer = Printer {
-        issuer: place.issuer.clone(),
-        reader: place.person.clone(),
-        format: args.output.format,
-    };
+    let printer = Printer::new(&place, args.output.format);
     let mut signals = Signals::take()?;
     let mut inbox = client.inbox();
     let printed = loop {
@@ -35,13 +31,11 @@ pub async fn run(args: RecvArgs) -> Outcome {
             event = inbox.next() => event,
         };
         let Some(event) = event else { break ended(&client).await };
-        match event {
-            Event::CaughtUp(_) if !args.follow => break Ok(()),
-            event => {
-                if let Err(failure) = take(&printer, &event) {
-                    break Err(failure);
-                }
-            }
+        if matches!(event, Event::CaughtUp(_)) && !args.follow {
+            break Ok(());
+        }
+        if let Err(failure) = take(&printer, &event) {
+            break Err(failure);
         }
     };
     client.close().await;

@@ -122,7 +122,11 @@ fn read_table(
                 .map(|one| single(one.get_ref()))
                 .collect::<Option<Vec<_>>>()
                 .map(|list| list.join(",")),
-            other => single(other),
+            DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => single(value.get_ref()),
         };
         let text_of = text_of.ok_or_else(|| {
             Failure::new(

@@ -33,16 +33,16 @@ section! {
     /// The process as a whole.
     Node = "node" {
         /// What this process does: any of `edge` (clients connect here), `mail-worker` (writes
-        /// mailboxes, pushes) and `group-worker` (decides about groups). The embedded engines belong
-        /// to one process, so with them a missing role means that nobody does that work.
+        /// mailboxes, pushes) and `group-worker` (decides about groups). The embedded engines
+        /// belong to one process, so with them a missing role means that nobody does that work.
         roles: Vec<Role> = vec![Role::Edge, Role::MailWorker, Role::GroupWorker];
         /// Where the embedded engines keep everything. One process at a time.
         data: PathBuf = PathBuf::from("./posthorn-data");
         /// How long messages are kept, at most 30 days. A device that was away for longer is told
         /// that something may be missing.
         retention: Duration = Duration::from_secs(30 * 86_400);
-        /// Draining takes at most so long, for every part of the process. What is not finished then is
-        /// finished after the next start.
+        /// Draining takes at most so long, for every part of the process. What is not finished then
+        /// is finished after the next start.
         drain_within: Duration = Duration::from_secs(30);
     }
 }
@@ -58,8 +58,8 @@ section! {
         /// PEM file with the certificate's private key. Needed by the role `edge`.
         key_file: Option<PathBuf> = None;
         /// 64 hexadecimal digits, as `openssl rand -hex 32` prints them, the same on all edges of a
-        /// cluster: session tickets, resets and address tokens are made with keys derived from it, so
-        /// that a client may resume at any edge. Without it one is drawn at each start.
+        /// cluster: session tickets, resets and address tokens are made with keys derived from it,
+        /// so that a client may resume at any edge. Without it one is drawn at each start.
         secret: Secret = Secret::default();
     }
 }
@@ -71,11 +71,12 @@ section! {
         issuer: String = String::new();
         /// What tokens must have as, or among, `aud`.
         audience: String = "posthorn".to_owned();
-        /// The provider's JSON Web Key Set: an HTTPS URL, or a file. Keys for RS256, ES256 and EdDSA
-        /// are used. Read again every 10 minutes, and at most every 30 seconds when a token names an
-        /// unknown key. Needed by the role `edge`.
+        /// The provider's JSON Web Key Set: an HTTPS URL, or a file. Keys for RS256, ES256 and
+        /// EdDSA are used. Read again every 10 minutes, and at most every 30 seconds when a token
+        /// names an unknown key. Needed by the role `edge`.
         jwks: String = String::new();
-        /// PEM file with the certificate authorities trusted for the URL; without it the public web's.
+        /// PEM file with the certificate authorities trusted for the URL; without it the public
+        /// web's.
         jwks_ca_file: Option<PathBuf> = None;
     }
 }
@@ -86,11 +87,11 @@ section! {
         /// Client connections at once. One needs about 50 KB. At the limit new ones are refused and
         /// clients go to another edge.
         connections_max: usize = 20_000;
-        /// Client connections at once from one IPv4 address or one IPv6 /64 network. At the limit new
-        /// ones are refused.
+        /// Client connections at once from one IPv4 address or one IPv6 /64 network. At the limit
+        /// new ones are refused.
         connections_per_ip_max: usize = 2_000;
-        /// Connections that are not yet authenticated. Above it a client first proves that its address
-        /// is its own, one more round trip.
+        /// Connections that are not yet authenticated. Above it a client first proves that its
+        /// address is its own, one more round trip.
         half_open_retry: usize = 256;
         /// Connections that are not yet authenticated. Above it packets of new clients are ignored;
         /// they try again by themselves.
@@ -101,24 +102,26 @@ section! {
         control_bytes_max: Size = Size::mib(2);
         /// A client that takes no byte of waiting answers for so long is closed as a slow reader.
         slow_reader: Duration = Duration::from_secs(30);
-        /// What a device may send per second, each byte counted once per recipient. Over it sends are
-        /// answered Busy.
+        /// What a device may send per second, each byte counted once per recipient. Over it sends
+        /// are answered Busy.
         send_rate: Size = Size::mib(16);
         /// What a device may send at once after a pause, counted likewise.
         send_burst: Size = Size::mib(64);
         /// Without hearing the control log for so long sends are answered Busy and the edge is not
         /// ready.
         control_silence: Duration = Duration::from_secs(30);
-        /// When the oldest unfinished record of a partition is older, sends to it are answered Busy.
+        /// When the oldest unfinished record of a partition is older, sends to it are answered
+        /// Busy.
         lag_max: Duration = Duration::from_secs(600);
-        /// Every connected device's mailbox is compared with what it was given within this: how late a
-        /// message is at most when every push is lost.
+        /// Every connected device's mailbox is compared with what it was given within this: how
+        /// late a message is at most when every push is lost.
         head_check: Duration = Duration::from_secs(60);
         /// Cursors are gathered for so long before they are stored.
         cursor_flush: Duration = Duration::from_millis(200);
         /// The lease of this edge holds for so long without being renewed.
         lease: Duration = Duration::from_secs(10);
-        /// Clients of a draining edge spread their reconnecting over this; at most `node.drain_within`.
+        /// Clients of a draining edge spread their reconnecting over this; at most
+        /// `node.drain_within`.
         drain_jitter: Duration = Duration::from_secs(10);
     }
 }
@@ -130,19 +133,22 @@ section! {
         batch_records_max: usize = 1024;
         /// Bytes a lane takes at a time; one record may be larger.
         batch_bytes_max: Size = Size::mib(1);
-        /// Messages a lane remembers to drop repeats of, per partition, 90 bytes each. An older repeat
-        /// reaches the device, which drops it.
+        /// Messages a lane remembers to drop repeats of, per partition, 90 bytes each. An older
+        /// repeat reaches the device, which drops it.
         repeats_remembered: usize = 65_536;
-        /// Users whose devices a lane keeps in memory, per partition. Others are read from the store.
+        /// Users whose devices a lane keeps in memory, per partition. Others are read from the
+        /// store.
         users_cached: usize = 16_384;
-        /// Groups whose members a lane keeps in memory, per partition. Others are read from the store.
+        /// Groups whose members a lane keeps in memory, per partition. Others are read from the
+        /// store.
         groups_cached: usize = 1024;
-        /// Mailboxes whose newest position a lane remembers, per partition. A push to another one makes
-        /// the device read it.
+        /// Mailboxes whose newest position a lane remembers, per partition. A push to another one
+        /// makes the device read it.
         heads_remembered: usize = 65_536;
         /// Whether rows are pushed to connected devices. Without, they arrive by `edge.head_check`.
         push: bool = true;
-        /// Pushes that wait for one edge. One more is dropped and counted; the device reads its mailbox.
+        /// Pushes that wait for one edge. One more is dropped and counted; the device reads its
+        /// mailbox.
         push_queue_len: usize = 8192;
         /// Bytes of pushes that wait for one edge, likewise.
         push_queue_bytes: Size = Size::mib(32);
@@ -166,8 +172,8 @@ section! {
         segment_bytes: Size = Size::mib(64);
         /// Records are kept at least so long, also when every worker has finished them.
         log_keep: Duration = Duration::from_secs(3600);
-        /// Rows of one such time share a file set, which is dropped whole. `node.retention` may hold at
-        /// most 64 of them.
+        /// Rows of one such time share a file set, which is dropped whole. `node.retention` may
+        /// hold at most 64 of them.
         window: Duration = Duration::from_secs(86_400);
         /// Sends are answered Busy when less than this would stay free on the disk.
         disk_reserve: Size = Size::mib(512);

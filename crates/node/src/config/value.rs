@@ -217,7 +217,9 @@ impl<T: Value> Value for Vec<T> {
 
 /// Implements [`Value`] for an enum of words.
 macro_rules! word_value {
-    ($(#[$doc:meta])* $name:ident: $expected:literal { $($(#[$word_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident: $expected:literal {
+        $($(#[$word_doc:meta])* $variant:ident = $word:literal),+ $(,)?
+    }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$word_doc])* $variant),+ }

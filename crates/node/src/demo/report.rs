@@ -101,7 +101,8 @@ impl Report {
         }
         let _ = writeln!(
             text,
-            "{} people, two devices each, {} groups; every second device was away for the middle third.\n",
+            "{} people, two devices each, {} groups; every second device was away for the middle \
+             third.\n",
             scene.people, scene.groups
         );
         let rows = [
@@ -123,7 +124,8 @@ impl Report {
             let Spread { p50, p99, max } = spread;
             let _ = writeln!(
                 text,
-                "  {name:<11}half within {p50:.1} ms, 99 % within {p99:.1} ms, all within {max:.1} ms"
+                "  {name:<11}half within {p50:.1} ms, 99 % within {p99:.1} ms, all within \
+                 {max:.1} ms"
             );
         }
         let _ = writeln!(text, "  {:<11}{:.1} s", "took", scene.took.as_secs_f64());

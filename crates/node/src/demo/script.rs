@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn json_lines_name_sender_addressee_and_text() {
         check(
-            "\n{\"from\":\"a\",\"to\":\"b\",\"text\":\"x\"}\n\n{\"text\":\"\",\"to\":\"a\",\"from\":\"a\"}",
+            "\n{\"from\":\"a\",\"to\":\"b\",\"text\":\"x\"}\n\n\
+             {\"text\":\"\",\"to\":\"a\",\"from\":\"a\"}",
             &["a -> b: x", "a -> a: "],
         );
     }

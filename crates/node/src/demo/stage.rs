@@ -81,8 +81,8 @@ pub struct Progress {
 }
 
 impl Stage {
-    /// A stage for this script; `config_of` gives the configuration of each device, and `on_change` is
-    /// told how many deliveries have happened.
+    /// A stage for this script; `config_of` gives the configuration of each device, and `on_change`
+    /// is told how many deliveries have happened.
     pub fn new(
         script: Arc<Script>,
         config_of: impl Fn(Device) -> Outcome<Config>,
@@ -205,7 +205,8 @@ impl Stage {
         Ok(())
     }
 
-    /// Sends these messages, each person's in order, all people at once; returns when all are accepted.
+    /// Sends these messages, each person's in order, all people at once; returns when all are
+    /// accepted.
     async fn send(&mut self, messages: std::ops::Range<usize>) -> Outcome {
         let mut by_person: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for message in messages {

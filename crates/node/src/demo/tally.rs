@@ -64,8 +64,8 @@ impl Tally {
     }
 }
 
-/// Whether `device` is due to be given message `message`: everybody it is for, and the sender's other
-/// devices. The sending device knows what it sent, except what it sent to its own user.
+/// Whether `device` is due to be given message `message`: everybody it is for, and the sender's
+/// other devices. The sending device knows what it sent, except what it sent to its own user.
 #[must_use]
 pub fn is_due(script: &Script, message: usize, device: Device) -> bool {
     let message = &script.messages[message];
@@ -82,9 +82,9 @@ pub fn is_due(script: &Script, message: usize, device: Device) -> bool {
 
 /// Compares. `received` is what each device was given, in the order in which it was given.
 ///
-/// Order is broken when a device is given a lower place after a higher one, when two messages of one
-/// sender in one conversation come in another order than they were sent, or when two devices are
-/// given the messages of a group in different orders.
+/// Order is broken when a device is given a lower place after a higher one, when two messages of
+/// one sender in one conversation come in another order than they were sent, or when two devices
+/// are given the messages of a group in different orders.
 #[must_use]
 pub fn compare(
     script: &Script,

@@ -1,0 +1,326 @@
+//! The program as people use it: processes, QUIC on loopback, signals, exit codes.
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+const POSTHORN: &str = env!("CARGO_BIN_EXE_posthorn");
+
+/// A development cluster in a folder of its own; killed when dropped.
+struct Dev {
+    child: Child,
+    address: String,
+}
+
+impl Dev {
+    /// Starts it and waits until it says that it serves.
+    fn start(data: &Path) -> Self {
+        Self::start_at(data, "127.0.0.1:0")
+    }
+
+    /// As [`Self::start`], at an address that an earlier one was given.
+    fn start_at(data: &Path, listen: &str) -> Self {
+        let mut child = Command::new(POSTHORN)
+            .args(["dev", "--listen", listen, "--admin", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("Posthorn is running on ").expect("it says so");
+        let address = address.split_whitespace().next().unwrap().to_owned();
+        // The rest of the welcome has to go somewhere.
+        let _rest = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
+        Self { child, address }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM and gives the exit code.
+    fn terminate(mut self) -> Option<i32> {
+        terminate(&self.child);
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+}
+
+/// Starts a command without waiting for it.
+fn spawn(data: &Path, arguments: &str) -> Child {
+    Command::new(POSTHORN)
+        .args(arguments.split_whitespace())
+        .arg("--data")
+        .arg(data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Runs a command with this standard input; `arguments` are separated by white space.
+fn run(data: &Path, arguments: &str, input: &str) -> Output {
+    let mut child = spawn(data, arguments);
+    // The command may end without reading its input.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
+    child.wait_with_output().unwrap()
+}
+
+/// The standard output of a command that must succeed.
+fn ok(data: &Path, arguments: &str, input: &str) -> String {
+    let output = run(data, arguments, input);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "posthorn {arguments}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The exit code and standard error of a command that must fail.
+fn fails(data: &Path, arguments: &str) -> (i32, String) {
+    let output = run(data, arguments, "");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code().unwrap(), stderr)
+}
+
+/// The texts of JSON lines.
+fn texts(lines: &str) -> Vec<String> {
+    let text = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        line["text"].as_str().unwrap().to_owned()
+    };
+    lines.lines().map(text).collect()
+}
+
+#[test]
+fn what_was_accepted_survives_a_kill_and_comes_once_and_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    let numbers: Vec<String> = (0..300).map(|number| number.to_string()).collect();
+    let sent = ok(data, "send --as alice --to bob -o json", &numbers.join("\n"));
+    assert_eq!(sent, "{\"accepted\":300}\n");
+    dev.kill();
+    let dev = Dev::start(data);
+    assert_eq!(texts(&ok(data, "recv --as bob -o json", "")), numbers);
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    ok(data, "send --as alice --to bob after", "");
+    assert_eq!(ok(data, "recv --as bob", ""), "alice: after\n");
+    let newest = ok(data, "history --as bob -n 2 -o json", "");
+    assert_eq!(texts(&newest), ["299", "after"]);
+    assert_eq!(dev.terminate(), Some(0));
+}
+
+#[test]
+fn a_group_is_made_spoken_in_and_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "group create #team bob carol --as alice", ""), "#team created\n");
+    ok(data, "send --as alice --to #team hello", "");
+    assert_eq!(ok(data, "recv --as carol", ""), "alice in #team: hello\n");
+    ok(data, "group leave #team --as carol", "");
+    ok(data, "send --as bob --to #team bye", "");
+    assert_eq!(ok(data, "recv --as carol", ""), "");
+    let bob = ok(data, "recv --as bob -o json", "");
+    assert_eq!(texts(&bob), ["hello"]);
+    let (code, message) = fails(data, "group add #team dave --as bob");
+    assert_eq!(code, 5, "{message}");
+    assert!(message.contains("PH0502") && message.contains("admin"), "{message}");
+    let (code, message) = fails(data, "group show #team --as carol");
+    assert_eq!((code, message.contains("PH0504")), (5, true), "{message}");
+    assert_eq!(ok(data, "group show #team --as alice", "").lines().count(), 2);
+}
+
+#[test]
+fn a_second_device_reads_on_its_own_and_can_be_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    assert_eq!(ok(data, "recv --as bob --device laptop", ""), "");
+    ok(data, "send --as alice --to bob both", "");
+    assert_eq!(ok(data, "recv --as bob --device laptop", ""), "alice: both\n");
+    assert_eq!(ok(data, "recv --as bob", ""), "alice: both\n");
+    let devices = ok(data, "device list --as bob -o json", "");
+    let devices: Vec<serde_json::Value> =
+        devices.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(devices.len(), 2);
+    let other = devices.iter().find(|device| device["this"] == false).unwrap();
+    let id = other["id"].as_str().unwrap();
+    ok(data, &format!("device revoke {id} --as bob"), "");
+    let (code, message) = fails(data, "recv --as bob --device laptop");
+    assert_eq!((code, message.contains("PH0404")), (5, true), "{message}");
+}
+
+#[test]
+fn errors_have_codes_and_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let (code, message) = fails(data, "send --as alice --to bob hello");
+    assert_eq!((code, message.contains("PH0204")), (3, true), "{message}");
+    let _dev = Dev::start(data);
+    let (code, message) = fails(data, "dev --listen 127.0.0.1:0 --admin 127.0.0.1:0");
+    assert_eq!((code, message.contains("PH0201")), (3, true), "{message}");
+    let (code, message) = fails(data, "dev --set edge.head_chek=1s");
+    assert_eq!((code, message.contains("edge.head_check")), (3, true), "{message}");
+    let (code, message) = fails(data, "send --as alice --to # hello");
+    assert_eq!((code, message.contains("PH0503")), (2, true), "{message}");
+    assert_eq!(fails(data, "send --nonsense").0, 2);
+}
+
+#[test]
+fn the_demo_routes_a_file_and_says_so_in_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("talk.jsonl");
+    let lines: String = (0..60)
+        .map(|number| {
+            let (from, to) = if number % 2 == 0 { ("alice", "bob") } else { ("bob", "#team") };
+            format!("{{\"from\":\"{from}\",\"to\":\"{to}\",\"text\":\"{number}\"}}\n")
+        })
+        .chain(["{\"group\":\"#team\",\"members\":[\"alice\",\"carol\"]}\n".to_owned()])
+        .collect();
+    std::fs::write(&file, lines).unwrap();
+    let demo = |input: &Path| {
+        Command::new(POSTHORN).args(["demo", "-o", "json", "--input"]).arg(input).output().unwrap()
+    };
+    let output = demo(&file);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    // 30 direct ones reach three devices, 30 in the group of three reach five.
+    for (name, value) in
+        [("messages", 60), ("accepted", 60), ("delivered", 240), ("lost", 0), ("resumed", 3)]
+    {
+        assert_eq!(report[name], value, "{name} in {report}");
+    }
+    std::fs::write(&file, "{\"from\":\"alice\"}\n").unwrap();
+    let output = demo(&file);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("line 1"));
+}
+
+#[test]
+fn a_follower_prints_what_comes_and_ends_when_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    ok(data, "send --as alice --to bob first", "");
+    let mut follower = spawn(data, "recv --as bob --follow");
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: first");
+    ok(data, "send --as alice --to bob second", "");
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: second");
+    // The device is taken; the person can still send, with another one.
+    let (code, message) = fails(data, "recv --as bob");
+    assert_eq!((code, message.contains("PH0411")), (4, true), "{message}");
+    ok(data, "send --as bob --to alice back", "");
+    assert_eq!(lines.next().unwrap().unwrap(), "bob to alice: back");
+    terminate(&follower);
+    assert_eq!(follower.wait().unwrap().code(), Some(0));
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    assert_eq!(ok(data, "recv --as alice", ""), "bob: back\n");
+}
+
+#[test]
+fn a_drain_and_a_kill_under_load_lose_nothing() {
+    const LINES: usize = 3000;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    let address = dev.address.clone();
+    let mut sender = spawn(data, "send --as alice --to bob -o json");
+    let mut input = sender.stdin.take().unwrap();
+    let numbers: Vec<String> = (0..LINES).map(|number| number.to_string()).collect();
+    let feed = |input: &mut std::process::ChildStdin, numbers: &[String]| {
+        input.write_all(format!("{}\n", numbers.join("\n")).as_bytes()).unwrap();
+    };
+    // A pipe takes more than is sent at once: the sender is always in the middle of it.
+    feed(&mut input, &numbers[..1000]);
+    assert_eq!(dev.terminate(), Some(0));
+    let dev = Dev::start_at(data, &address);
+    feed(&mut input, &numbers[1000..2000]);
+    dev.kill();
+    let _dev = Dev::start_at(data, &address);
+    feed(&mut input, &numbers[2000..]);
+    drop(input);
+    let sent = sender.wait_with_output().unwrap();
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let accepted = format!("{{\"accepted\":{LINES}}}\n");
+    assert_eq!(String::from_utf8(sent.stdout).unwrap(), accepted);
+    assert_eq!(texts(&ok(data, "recv --as bob -o json", "")), numbers);
+}
+
+#[test]
+fn any_cluster_is_reached_by_address_authority_and_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    let development = node::development::Development::find(data).unwrap();
+    let now_ms = node::clock::wall_clock_ms();
+    let token = data.join("token");
+    std::fs::write(&token, development.mint("carol", now_ms).unwrap()).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let at = |ca: &Path| {
+        format!("--server {} --ca {} --token-file {}", dev.address, ca.display(), token.display())
+    };
+    let with_ca = at(&development.ca_file());
+    ok(elsewhere.path(), &format!("send --to bob hello {with_ca}"), "");
+    assert_eq!(ok(data, "recv --as bob", ""), "carol: hello\n");
+    ok(data, "send --as bob --to carol back", "");
+    assert_eq!(ok(elsewhere.path(), &format!("recv {with_ca}"), ""), "bob: back\n");
+
+    let other = tempfile::tempdir().unwrap();
+    let localhost = "127.0.0.1".parse().unwrap();
+    let stranger = node::development::Development::prepare(other.path(), localhost).unwrap();
+    let (code, message) = fails(elsewhere.path(), &format!("recv {}", at(&stranger.ca_file())));
+    assert_eq!((code, message.contains("PH0402")), (5, true), "{message}");
+    std::fs::write(&token, stranger.mint("carol", now_ms).unwrap()).unwrap();
+    let (code, message) = fails(elsewhere.path(), &format!("recv {with_ca}"));
+    assert_eq!((code, message.contains("PH0403")), (5, true), "{message}");
+}
+
+#[test]
+fn a_second_signal_ends_at_once_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut child = spawn(
+        data,
+        "dev --listen 127.0.0.1:0 --admin 127.0.0.1:0 --set edge.drain_jitter=30s --set \
+         node.drain_within=60s",
+    );
+    let mut welcome = BufReader::new(child.stdout.take().unwrap()).lines();
+    assert!(welcome.next().unwrap().unwrap().contains("is running"));
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    ok(data, "send --as alice --to bob first", "");
+    let mut follower = spawn(data, "recv --as bob --follow");
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: first");
+    ok(data, "send --as alice --to carol kept", "");
+    // A client that does not leave by itself makes the drain last.
+    let pid = follower.id().to_string();
+    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    terminate(&child);
+    assert!(log.any(|line| line.unwrap().contains("a second signal ends at once")));
+    terminate(&child);
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "recv --as carol", ""), "alice: kept\n");
+}
