@@ -144,7 +144,8 @@ async fn connect_all(
     name: &str,
     count: usize,
 ) -> Vec<Client> {
-    let connecting = (0..count).map(|index| connect(development, address, format!("{name}{index}")));
+    let connecting =
+        (0..count).map(|index| connect(development, address, format!("{name}{index}")));
     futures_util::future::join_all(connecting).await
 }
 
