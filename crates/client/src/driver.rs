@@ -229,6 +229,9 @@ impl Driver {
         let mut errands =
             Errands { welcome_by: Some(Instant::now() + WELCOME_WITHIN), ..Errands::default() };
         loop {
+            if errands.stop_by.is_some() {
+                self.shared.lock().session.flush();
+            }
             let notices = match self.pump(Some(&mut live.out)).await {
                 Ok(notices) => notices,
                 Err(reason) => return End::Closed(reason),

@@ -93,8 +93,9 @@ impl Shared {
     }
 
     pub(crate) fn acknowledge(&self, seq: Seq) {
-        self.lock().session.acknowledge(seq);
-        self.work.notify_one();
+        if self.lock().session.acknowledge(seq) {
+            self.work.notify_one();
+        }
     }
 
     /// Reports events, whose changes are durable now.
