@@ -6,6 +6,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod codec;
+mod load;
 mod log;
 mod measure;
 mod path;
