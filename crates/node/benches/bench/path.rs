@@ -23,21 +23,27 @@ const PAIRS: usize = 200;
 const GROUP_LEN: usize = 8;
 
 /// Prints the rates of the path, direct and in groups.
-pub fn run(seconds: f64, payload: usize, window: u64) {
-    let direct = Shape { senders: PAIRS, fan_out: 1, window };
-    let group = Shape { senders: PAIRS / GROUP_LEN, fan_out: GROUP_LEN, window };
-    for (name, shape) in [("direct", direct), ("groups of 8", group)] {
-        let (mut paths, mut relays) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            relays.push(relay::run(shape, seconds, payload));
-            measure::progress(&format!("bare relay, {name}"), &relays[relays.len() - 1]);
-            paths.push(path(shape, seconds, payload));
-            measure::progress(&format!("whole path, {name}"), &paths[paths.len() - 1]);
+///
+/// With one message of a sender on its way at a time, each costs its own packets, as between
+/// people. With many, packets and wake-ups are shared, by the relay most of all, which has nothing
+/// else to wait for.
+pub fn run(seconds: f64, payload: usize, windows: &[u64]) {
+    for window in windows.iter().copied() {
+        let direct = Shape { senders: PAIRS, fan_out: 1, window };
+        let group = Shape { senders: PAIRS / GROUP_LEN, fan_out: GROUP_LEN, window };
+        for (name, shape) in [("direct", direct), ("groups of 8", group)] {
+            let name = format!("{name}, window {window}");
+            let (mut paths, mut relays) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                relays.push(relay::run(shape, seconds, payload));
+                measure::progress(&format!("bare relay, {name}"), &relays[relays.len() - 1]);
+                paths.push(path(shape, seconds, payload));
+                measure::progress(&format!("whole path, {name}"), &paths[paths.len() - 1]);
+            }
+            measure::report(&format!("bare relay, {name}"), &measure::median(&relays));
+            measure::report(&format!("whole path, {name}"), &measure::median(&paths));
+            measure::report_ratio(&format!("path of relay, {name}"), &paths, &relays, AIM);
         }
-        let (path, relay) = (measure::median(paths), measure::median(relays));
-        measure::report(&format!("deliveries: bare relay, {name}"), &relay);
-        measure::report(&format!("deliveries: whole path, {name}"), &path);
-        measure::report_ratio(&format!("whole path of bare relay, {name}"), &path, &relay, AIM);
     }
 }
 
