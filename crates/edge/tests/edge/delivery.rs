@@ -58,7 +58,7 @@ async fn rows_come_in_order_each_naming_the_one_before() {
         assert_eq!((deliver.seq, deliver.prev), (row, Some(prev)));
         prev = row;
     }
-    assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp(prev));
+    assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp { head: prev, prev });
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_push_reaches_the_device_and_a_gap_is_read() {
     let cluster = Cluster::start().await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let mut worker = Worker::link(&cluster).await;
     let first = cluster.world.put_row(bob, item(bob, "first"));
     worker.push(&cluster, bob, first, Some(Seq::ZERO)).await;
@@ -84,7 +84,7 @@ async fn without_any_push_the_head_check_brings_it() {
     let cluster = Cluster::start_with(config).await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let row = cluster.world.put_row(bob, item(bob, "unheard"));
     assert_eq!(delivered_seq(&mut client).await, row);
 }
@@ -94,7 +94,7 @@ async fn a_broken_link_of_a_worker_has_mailboxes_compared_at_once() {
     let cluster = Cluster::start().await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let mut worker = Worker::link(&cluster).await;
     let row = cluster.world.put_row(bob, item(bob, "first"));
     worker.push(&cluster, bob, row, Some(Seq::ZERO)).await;
@@ -135,7 +135,7 @@ async fn an_acknowledged_position_is_stored_with_the_time_of_having_everything()
     let rows: Vec<Seq> = (0..2).map(|_| cluster.world.put_row(bob, item(bob, "hello"))).collect();
     let key = Key::new();
     let mut client = cluster.connect("bob", &key).await;
-    while !matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)) {}
+    while !matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }) {}
     client.say(ClientFrame::Ack(rows[1])).await;
     let stored = || cluster.world.cursor(bob, key.device());
     cluster.until(|| stored().is_some_and(|cursor| cursor.seq == rows[1])).await;
