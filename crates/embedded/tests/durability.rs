@@ -179,6 +179,27 @@ async fn appends_are_refused_while_the_disk_has_no_room() {
 }
 
 #[tokio::test]
+async fn what_follows_from_accepted_records_is_appended_while_clients_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(4000));
+    let measured = Arc::clone(&free);
+    let config = EngineConfig {
+        disk_reserve_bytes: 4000,
+        free_space: Arc::new(move |_| Ok(measured.load(SeqCst))),
+        ..config(&directory)
+    };
+    let (engine, engines) = open(&config);
+    let records = || vec![(FIRST, Bytes::from(vec![0; 100]))];
+    let refused = engines.log.try_append(Topic::Mail, records());
+    assert!(matches!(refused, Err(Refused::Storage)));
+    engines.log.try_append_owed(Topic::Mail, records()).unwrap().await.unwrap();
+    free.store(1000, SeqCst);
+    engine.maintain(now_ms()).unwrap();
+    let refused = engines.log.try_append_owed(Topic::Mail, records());
+    assert!(matches!(refused, Err(Refused::Storage)), "the last of the disk is never used");
+}
+
+#[tokio::test]
 async fn stores_wait_while_the_disk_has_no_room_and_erasing_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let free = Arc::new(AtomicU64::new(1 << 20));
