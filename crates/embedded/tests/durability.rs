@@ -360,6 +360,34 @@ async fn the_log_is_not_trimmed_above_a_checkpoint_that_is_on_the_disk() {
 }
 
 #[tokio::test]
+async fn after_a_crash_the_log_is_not_trimmed_before_the_checkpoint_is_synced_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, engines) = open(&tiny(&directory));
+    let record = Bytes::from(vec![b'x'; 60_000]);
+    for _ in 0..10 {
+        let records = vec![(FIRST, record.clone()); 40];
+        engines.log.try_append(Topic::Mail, records).unwrap().await.unwrap();
+    }
+    let mut reader = engines.log.open(Topic::Mail, FIRST).await.unwrap();
+    let last = read(reader.as_mut(), 400).await.pop().unwrap();
+    reader.commit(last.seq).await.unwrap();
+    engine.sync();
+    // The checkpoint is with the operating system only.
+    drop((reader, engines, engine));
+    let (engine, engines) = open(&tiny(&directory));
+    let oldest = async || {
+        let from = wire::Offset::new(0);
+        let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
+        read(reader.as_mut(), 1).await[0].seq.get()
+    };
+    engine.maintain(now_ms()).unwrap();
+    assert_eq!(oldest().await, 1, "a power cut now takes the checkpoint and its rows back");
+    engine.sync();
+    engine.maintain(now_ms()).unwrap();
+    assert!(oldest().await > 300, "all but the last segment is gone");
+}
+
+#[tokio::test]
 async fn a_partition_goes_on_above_its_last_record_also_when_that_was_trimmed() {
     let directory = tempfile::tempdir().unwrap();
     let (engine, engines) = open(&tiny(&directory));
