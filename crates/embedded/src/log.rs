@@ -305,7 +305,9 @@ impl Shared {
 
     fn may_drop(&self, segment: &Segment, now_ms: u64) -> bool {
         let Some((_, newest_ms)) = segment.time_ms() else { return true };
-        let age_ms = now_ms.saturating_sub(newest_ms);
+        // A record from the future was logged while the clock was wrong: when is not known, and
+        // waiting for that time might fill the disk.
+        let age_ms = now_ms.abs_diff(newest_ms);
         let finished = (0..self.layout.lanes()).all(|lane| {
             let Some(end) = segment.end(lane) else { return true };
             if self.layout.is_control(lane) {

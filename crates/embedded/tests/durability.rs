@@ -388,6 +388,35 @@ async fn after_a_crash_the_log_is_not_trimmed_before_the_checkpoint_is_synced_ag
 }
 
 #[tokio::test]
+async fn the_log_is_trimmed_also_after_the_clock_was_a_year_ahead() {
+    let directory = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let config = EngineConfig { log_keep: hour, control_keep: hour, ..tiny(&directory) };
+    // One that the thread of the log sees too.
+    static CLOCK_MS: AtomicU64 = AtomicU64::new(0);
+    let right_ms = now_ms();
+    CLOCK_MS.store(right_ms + 365 * DAY_MS, SeqCst);
+    let engine = Engine::open(config, || CLOCK_MS.load(SeqCst)).unwrap();
+    let engines = engine.engines();
+    let record = Bytes::from(vec![b'x'; 60_000]);
+    let mut reader = engines.log.open(Topic::Mail, FIRST).await.unwrap();
+    for _ in 0..10 {
+        let records = vec![(FIRST, record.clone()); 40];
+        engines.log.try_append(Topic::Mail, records).unwrap().await.unwrap();
+        let last = read(reader.as_mut(), 40).await.pop().unwrap();
+        assert!(last.log_time_ms > right_ms + 364 * DAY_MS);
+        reader.commit(last.seq).await.unwrap();
+    }
+    CLOCK_MS.store(right_ms, SeqCst);
+    engine.sync();
+    engine.sync();
+    engine.maintain(right_ms).unwrap();
+    let from = wire::Offset::new(0);
+    let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
+    assert!(read(reader.as_mut(), 1).await[0].seq.get() > 300, "all but the last segment is gone");
+}
+
+#[tokio::test]
 async fn a_partition_goes_on_above_its_last_record_also_when_that_was_trimmed() {
     let directory = tempfile::tempdir().unwrap();
     let (engine, engines) = open(&tiny(&directory));
