@@ -531,3 +531,28 @@ async fn lookups_find_nothing_when_a_test_wants_pushes_lost() {
     faults.drop_lookups(false);
     assert_eq!(engines.presence.lookup(vec![user]).await.unwrap(), [route]);
 }
+
+#[tokio::test]
+async fn decisions_are_kept_as_long_as_their_records_may_be_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, engines) = open(&tiny(&directory));
+    let log = engines.log.as_ref();
+    let position = append(log, FIRST, "a change").await;
+    let send = SendId { run: RunId::new(1), counter: Counter::new(1) };
+    let user = UserId::from_bytes([1; 16]);
+    let id = MessageId { user, device: DeviceId::from_bytes([1; 8]), send };
+    let entity = EntityId::User(user);
+    let change = Change {
+        entity,
+        position,
+        log_time_ms: now_ms(),
+        state: Bytes::from_static(b"state"),
+        decision: Decision { id, verdict: Verdict::Done, told: Vec::new() },
+        memberships: Vec::new(),
+    };
+    engines.entities.decide(change).await.unwrap();
+    let late_ms = now_ms() + 31 * DAY_MS;
+    engine.maintain(late_ms).unwrap();
+    let decided = engines.entities.decided_at(entity, position).await.unwrap();
+    assert!(decided.is_some(), "the record is not finished: it is read again");
+}
