@@ -14,8 +14,8 @@ const UNTOUCHED: u64 = 4;
 /// Admission by disk space: accepted and stored bytes take from the room, a measurement sets it
 /// again.
 ///
-/// Appends of clients stop first, at the reserve and with the backlog counted. What was accepted may
-/// grow more than counted when it is stored, once for each member of a group: that is what the
+/// Appends of clients stop first, at the reserve and with the backlog counted. What was accepted
+/// may grow more than counted when it is stored, once for each member of a group: that is what the
 /// reserve is for, and what workers append to finish it may use the reserve too. When also most of
 /// that is used, stores and workers wait for what expires. Nothing is lost by it.
 pub(crate) struct Space {

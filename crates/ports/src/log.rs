@@ -37,9 +37,9 @@ pub trait Log: Send + Sync + 'static {
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused>;
 
-    /// As [`Log::try_append`], for what follows from records that were accepted: derived records, and
-    /// what workers tell on the control log. Appends of clients are refused while there is still room
-    /// to finish what was accepted; this uses that room.
+    /// As [`Log::try_append`], for what follows from records that were accepted: derived records,
+    /// and what workers tell on the control log. Appends of clients are refused while there is
+    /// still room to finish what was accepted; this uses that room.
     ///
     /// # Errors
     /// As [`Log::try_append`].
