@@ -173,15 +173,15 @@ impl State {
             }
             SessionEvent::Rejected(id, reason) => {
                 let error = SendError::Rejected(reason);
-                if let Some(waiter) = self.sends.remove(&id) {
+                if let Some(waiter) = waiting(self.sends.remove(&id)) {
                     let _ = waiter.send(Err(error));
-                } else if let Some(waiter) = self.changes.remove(&id) {
+                } else if let Some(waiter) = waiting(self.changes.remove(&id)) {
                     let _ = waiter.send(Err(ChangeError::Send(error)));
                 } else {
                     self.inbox.push_back(Pending::Rejected(id, reason));
                 }
             }
-            SessionEvent::Result { seq, id, outcome } => match self.changes.remove(&id) {
+            SessionEvent::Result { seq, id, outcome } => match waiting(self.changes.remove(&id)) {
                 Some(waiter) => {
                     self.session.acknowledge(seq);
                     let _ = waiter.send(match outcome {
@@ -230,4 +230,9 @@ impl State {
             | SessionEvent::Unresponsive => {}
         }
     }
+}
+
+/// Whoever waits for an answer, unless it has gone away: then the answer belongs to the inbox.
+fn waiting<T>(waiter: Option<oneshot::Sender<T>>) -> Option<oneshot::Sender<T>> {
+    waiter.filter(|waiter| !waiter.is_closed())
 }

@@ -128,6 +128,16 @@ fn only_hello_comes_first_with_a_known_version_and_in_time() {
 }
 
 #[test]
+fn a_hello_that_the_edge_cannot_decide_in_time_is_not_the_clients_fault() {
+    let mut edge = EdgeSession::new(START);
+    edge.handle_frame(START, hello(vec![1])).unwrap();
+    assert!(matches!(edge.poll_effect(), Some(Effect::Authenticate(_))));
+    let due = edge.poll_timeout().unwrap();
+    edge.handle_timeout(due);
+    assert_eq!(edge.poll_effect(), Some(Effect::Close(CloseCode::Unavailable)));
+}
+
+#[test]
 fn one_send_more_than_the_window_is_a_violation() {
     let mut edge = open(8, None);
     for counter in 1..=u64::from(SEND_WINDOW) {
