@@ -28,7 +28,8 @@ impl Worker {
         let routes = cluster.world.routes().iter().map(|r| (r.device, r.generation)).collect();
         let deliver = Deliver { seq, prev, log_time_ms: NOW_MS, item: item(user, "pushed") };
         let mut out = BytesMut::new();
-        MeshFrame(vec![Push { user, routes, deliver }]).encode(&mut out);
+        let pushes = vec![Push { user, routes, deliver }];
+        MeshFrame { pushes, lost: false }.encode(&mut out);
         while !out.is_empty() {
             self.1.write(&mut out).await.unwrap();
         }

@@ -46,7 +46,7 @@ impl Edge {
             }
             if let Some(frame) = codec::take_frame(&mut self.buffer, MESH_FRAME_BYTES_MAX).unwrap()
             {
-                self.waiting = MeshFrame::decode(frame).unwrap().0;
+                self.waiting = MeshFrame::decode(frame).unwrap().pushes;
                 continue;
             }
             if let Some((_, stream)) = &mut self.stream

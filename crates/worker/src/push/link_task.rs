@@ -136,7 +136,7 @@ impl LinkTask {
             }
             let mut bytes = 0;
             for frame in frames(std::mem::take(&mut taken)) {
-                bytes += frame.0.iter().map(frame_bytes).sum::<usize>();
+                bytes += frame.pushes.iter().map(frame_bytes).sum::<usize>();
                 frame.encode(&mut out);
             }
             let written = async {
@@ -192,14 +192,14 @@ fn frames(pushes: Vec<Push>) -> Vec<MeshFrame> {
     for push in pushes {
         let bytes = frame_bytes(&push);
         if frame_len + bytes > MESH_FRAME_BYTES_MAX && !frame.is_empty() {
-            frames.push(MeshFrame(std::mem::take(&mut frame)));
+            frames.push(MeshFrame { pushes: std::mem::take(&mut frame), lost: false });
             frame_len = 0;
         }
         frame_len += bytes;
         frame.push(push);
     }
     if !frame.is_empty() {
-        frames.push(MeshFrame(frame));
+        frames.push(MeshFrame { pushes: frame, lost: false });
     }
     frames
 }
@@ -243,7 +243,7 @@ mod tests {
             let mut out = BytesMut::new();
             frame.encode(&mut out);
             let frame = codec::take_frame(&mut out, MESH_FRAME_BYTES_MAX).unwrap().unwrap();
-            decoded.extend(MeshFrame::decode(frame).unwrap().0);
+            decoded.extend(MeshFrame::decode(frame).unwrap().pushes);
         }
         assert_eq!(decoded, pushes);
     }
