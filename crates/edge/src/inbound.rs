@@ -79,4 +79,8 @@ fn hand_out(shared: &Shared, frame: MeshFrame) {
             }
         }
     }
+    if frame.lost {
+        metrics.mesh_lost.inc();
+        shared.check_soon.notify_one();
+    }
 }

@@ -27,9 +27,13 @@ impl Worker {
     async fn push(&mut self, cluster: &Cluster, user: UserId, seq: Seq, prev: Option<Seq>) {
         let routes = cluster.world.routes().iter().map(|r| (r.device, r.generation)).collect();
         let deliver = Deliver { seq, prev, log_time_ms: NOW_MS, item: item(user, "pushed") };
-        let mut out = BytesMut::new();
         let pushes = vec![Push { user, routes, deliver }];
-        MeshFrame { pushes, lost: false }.encode(&mut out);
+        self.write(MeshFrame { pushes, lost: false }).await;
+    }
+
+    async fn write(&mut self, frame: MeshFrame) {
+        let mut out = BytesMut::new();
+        frame.encode(&mut out);
         while !out.is_empty() {
             self.1.write(&mut out).await.unwrap();
         }
@@ -104,6 +108,22 @@ async fn a_broken_link_of_a_worker_has_mailboxes_compared_at_once() {
     drop(worker.1);
     worker.0.close(0, "");
     assert_eq!(delivered_seq(&mut client).await, unheard);
+}
+
+#[tokio::test]
+async fn a_worker_that_lost_pushes_has_mailboxes_compared_at_once() {
+    let cluster = Cluster::start().await;
+    let bob = user("bob");
+    let mut client = cluster.connect("bob", &Key::new()).await;
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    let mut worker = Worker::link(&cluster).await;
+    let lost = MeshFrame { pushes: Vec::new(), lost: true };
+    for text in ["unheard", "and unheard again, right after"] {
+        let row = cluster.world.put_row(bob, item(bob, text));
+        worker.write(lost.clone()).await;
+        assert_eq!(delivered_seq(&mut client).await, row);
+        assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp(row));
+    }
 }
 
 #[tokio::test]
