@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use edge::EdgeConfig;
+use ports::mailbox::Cursor;
 use wire::{
     ClientFrame, DeliveryFrame, Seq, UserId,
     delivery_frame::Deliver,
@@ -168,8 +169,13 @@ async fn a_device_away_for_longer_than_rows_are_kept_is_told_from_where() {
     let config = EdgeConfig { retention_ms: 1_000, ..EdgeConfig::default() };
     let cluster = Cluster::start_with(config).await;
     let key = Key::new();
-    cluster.connect("bob", &key).await;
     let bob = user("bob");
+    let mut client = cluster.connect("bob", &key).await;
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    // Only then is it not stored any more that the device has everything now.
+    cluster.until(|| cluster.world.cursor(bob, key.device()).is_some()).await;
+    let cursor = Cursor { seq: Seq::ZERO, caught_up_ms: NOW_MS - 10_000 };
+    cluster.world.set_cursor(bob, key.device(), cursor);
     cluster.world.age_devices(bob, 10_000);
     let row = cluster.world.put_row(bob, item(bob, "kept"));
     let mut client = cluster.connect("bob", &key).await;
