@@ -228,7 +228,13 @@ impl Driver {
         let (stop, shared) = (self.stop.clone(), Arc::clone(&self.shared));
         let mut errands =
             Errands { welcome_by: Some(Instant::now() + WELCOME_WITHIN), ..Errands::default() };
+        let mut stopped = std::pin::pin!(stop.cancelled());
+        let mut timer = std::pin::pin!(sleep_until(self.began));
+        let mut armed: Option<Instant> = None;
         loop {
+            if errands.stop_by.is_some() {
+                self.shared.lock().session.flush();
+            }
             let notices = match self.pump(Some(&mut live.out)).await {
                 Ok(notices) => notices,
                 Err(reason) => return End::Closed(reason),
@@ -238,10 +244,17 @@ impl Driver {
                 return end;
             }
             let (may_deliver, due) = self.next(&errands);
+            // A later deadline is noticed when the earlier one fires: it moves all the time.
+            if let Some(due) = due
+                && armed.is_none_or(|armed| due < armed)
+            {
+                armed = Some(due);
+                timer.as_mut().reset(due);
+            }
             let work: Notified<'_> = shared.work.notified();
             let moved = tokio::select! {
                 biased;
-                () = stop.cancelled(), if errands.stop_by.is_none() => {
+                () = &mut stopped, if errands.stop_by.is_none() => {
                     errands.stop_by = Some(Instant::now() + self.config.close_within);
                     continue;
                 }
@@ -252,7 +265,8 @@ impl Driver {
                     continue;
                 }
                 moved = live.moved(may_deliver) => moved,
-                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                () = &mut timer, if armed.is_some() => {
+                    armed = None;
                     self.shared.lock().session.handle_timeout(self.began.elapsed());
                     continue;
                 }

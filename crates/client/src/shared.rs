@@ -95,8 +95,9 @@ impl Shared {
     }
 
     pub(crate) fn acknowledge(&self, seq: Seq) {
-        self.lock().session.acknowledge(seq);
-        self.work.notify_one();
+        if self.lock().session.acknowledge(seq) {
+            self.work.notify_one();
+        }
     }
 
     /// Reports events, whose changes are durable now.
@@ -198,7 +199,8 @@ impl State {
                     Outcome::Refused(verdict) => Err(ChangeError::Refused(*verdict)),
                 };
                 match self.decide(id, decision) {
-                    Ok(()) => self.session.acknowledge(seq),
+                    // The driver is told of it by whoever reports.
+                    Ok(()) => drop(self.session.acknowledge(seq)),
                     Err(Untold) => self.inbox.push_back(Pending::Result(seq, id, outcome)),
                 }
             }

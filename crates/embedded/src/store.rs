@@ -25,10 +25,10 @@ use crate::{
 };
 
 /// Written bytes after which memtables are flushed.
-const FLUSH_BYTES: u64 = 32 * 1024 * 1024;
+const FLUSH_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Written bytes that wait for a flush at most; beyond it writers are told to come back.
-const UNFLUSHED_BYTES_MAX: u64 = 8 * FLUSH_BYTES;
+const UNFLUSHED_BYTES_MAX: u64 = 4 * FLUSH_BYTES;
 
 /// No memtable reaches this: [`Store::sync`] alone flushes them, right after a sync. `fjall` by
 /// itself may flush a memtable whose journal is not synced, and a power cut could then leave the

@@ -19,7 +19,7 @@ use wire::{
 use crate::{
     close::CloseCode,
     edge::Violation,
-    inbox::Inbox,
+    inbox::{Company, Inbox},
     outbox::Outbox,
     requests::{Request, Requests},
 };
@@ -132,9 +132,16 @@ impl ClientSession {
         Ok(id)
     }
 
-    /// The application has processed the item at this position; in any order.
-    pub fn acknowledge(&mut self, seq: Seq) {
-        self.inbox.acknowledge(seq);
+    /// The application has processed the item at this position; in any order. Several are told and
+    /// stored together, 25 ms after the first at the latest. Returns whether the driver has
+    /// to poll now, to learn of that deadline.
+    pub fn acknowledge(&mut self, seq: Seq) -> bool {
+        self.inbox.acknowledge(seq)
+    }
+
+    /// What is acknowledged is told by the next [`Self::poll_control`], without waiting for more.
+    pub fn flush(&mut self) {
+        self.inbox.flush();
     }
 
     /// Asks for the newest `limit` rows before a position; answered by [`Event::Page`].
@@ -329,7 +336,7 @@ impl ClientSession {
             Token::Good { renew_at: at } | Token::Asked { again_at: at } => Some(at),
             Token::Given(_) | Token::Sent => None,
         };
-        token.into_iter().chain(self.outbox.poll_timeout()).min()
+        token.into_iter().chain(self.outbox.poll_timeout()).chain(self.inbox.poll_timeout()).min()
     }
 
     /// Changes to make durable before what was polled since is transmitted or reported.
@@ -360,9 +367,6 @@ impl ClientSession {
         if let Some(after) = self.inbox.poll_resync() {
             ClientFrame::Resync(after).encode(out);
         }
-        if let Some(seq) = self.inbox.poll_ack() {
-            ClientFrame::Ack(seq).encode(out);
-        }
         while out.len() < room
             && let Some(request) = self.requests.poll()
         {
@@ -373,6 +377,10 @@ impl ClientSession {
             && let Some(send) = self.outbox.poll(now)
         {
             ClientFrame::Send(send).encode(out);
+        }
+        let company = if out.is_empty() { Company::Alone } else { Company::Others };
+        if let Some(seq) = self.inbox.poll_ack(now, company) {
+            ClientFrame::Ack(seq).encode(out);
         }
     }
 

@@ -1,6 +1,9 @@
 //! What a client receives: rows in order, each shown once, acknowledged by the application.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
 
 use wire::{
     Address, DeviceId, Item, MessageId, Seq, UserId,
@@ -13,6 +16,21 @@ use crate::{
     repeats::{Digest, Repeats, Sighting},
     restored::StoreChange,
 };
+
+/// An `Ack` waits so long for company: each costs a packet both ways.
+pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
+
+/// Processed rows after which an `Ack` waits no longer, well below a delivery window.
+const ACK_ROWS: u32 = 128;
+
+const _: () = assert!(ACK_ROWS * 4 <= wire::limits::DELIVERY_WINDOW);
+
+/// Whether other frames go with an `Ack`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Company {
+    Alone,
+    Others,
+}
 
 /// The inbox of a device. At most a delivery window of rows is pending.
 #[derive(Debug)]
@@ -29,6 +47,8 @@ pub(crate) struct Inbox {
     ahead: BTreeSet<Seq>,
     repeats: Repeats,
     connection: Option<Connection>,
+    /// Rows processed since the last `Ack`.
+    untold: u32,
     changes: Vec<StoreChange>,
 }
 
@@ -38,6 +58,8 @@ struct Connection {
     /// Everything up to here was given on this connection: no `Ack` goes above.
     given: Seq,
     acknowledged: Seq,
+    /// When the next `Ack` goes by itself; none while there is nothing to tell.
+    ack_due: Option<Duration>,
     /// A gap was seen: rows are taken again from where they fit.
     resyncing: bool,
     resync: Option<Seq>,
@@ -65,6 +87,7 @@ impl Inbox {
             ahead,
             repeats,
             connection: None,
+            untold: 0,
             changes: Vec::new(),
         }
     }
@@ -79,6 +102,7 @@ impl Inbox {
             user,
             given: resume_after,
             acknowledged: resume_after,
+            ack_due: None,
             resyncing: false,
             resync: None,
         });
@@ -132,32 +156,54 @@ impl Inbox {
         true
     }
 
-    /// The application has processed the row; in any order.
-    pub(crate) fn acknowledge(&mut self, seq: Seq) {
-        let Some(pending) = self.pending.get_mut(&seq) else { return };
+    /// The application has processed the row; in any order. Returns whether the driver has to
+    /// look: later ones are told together.
+    pub(crate) fn acknowledge(&mut self, seq: Seq) -> bool {
+        let Some(pending) = self.pending.get_mut(&seq) else { return false };
         if std::mem::replace(&mut pending.processed, true) {
-            return;
+            return false;
         }
         if self.pending.first_key_value().is_some_and(|(first, _)| *first == seq) {
             self.advance();
         } else {
             self.changes.push(StoreChange::ProcessedAhead(seq));
         }
+        self.untold += 1;
+        self.untold == 1 || self.untold == ACK_ROWS
     }
 
     pub(crate) fn poll_resync(&mut self) -> Option<Seq> {
         self.connection.as_mut()?.resync.take()
     }
 
-    /// The position to acknowledge now.
-    pub(crate) fn poll_ack(&mut self) -> Option<Seq> {
+    /// The position to acknowledge now: at once in company of other frames, otherwise when enough
+    /// has gathered.
+    pub(crate) fn poll_ack(&mut self, now: Duration, company: Company) -> Option<Seq> {
         let connection = self.connection.as_mut()?;
         let seq = self.cursor?.min(connection.given);
         if seq <= connection.acknowledged {
             return None;
         }
+        let due = *connection.ack_due.get_or_insert(now + ACK_DELAY);
+        if company == Company::Alone && now < due && self.untold < ACK_ROWS {
+            return None;
+        }
+        connection.ack_due = None;
         connection.acknowledged = seq;
+        self.untold = 0;
         Some(seq)
+    }
+
+    /// When the next `Ack` goes by itself.
+    pub(crate) fn poll_timeout(&self) -> Option<Duration> {
+        self.connection.as_ref()?.ack_due
+    }
+
+    /// The next `Ack` goes at once.
+    pub(crate) fn flush(&mut self) {
+        if let Some(connection) = &mut self.connection {
+            connection.ack_due = Some(Duration::ZERO);
+        }
     }
 
     pub(crate) fn poll_changes(&mut self, changes: &mut Vec<StoreChange>) {

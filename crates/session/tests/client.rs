@@ -80,8 +80,13 @@ fn connected() -> ClientSession {
 fn sent(client: &mut ClientSession) -> Vec<ClientFrame> {
     let mut out = BytesMut::new();
     client.poll_control(NOW, &mut out, 1 << 20);
-    let frames = std::iter::from_fn(|| codec::take_frame(&mut out, 1 << 24).unwrap());
-    frames.map(|frame| ClientFrame::decode(frame).unwrap()).collect()
+    frames(&mut out)
+}
+
+fn frames(out: &mut BytesMut) -> Vec<ClientFrame> {
+    std::iter::from_fn(|| codec::take_frame(out, 1 << 20).unwrap())
+        .map(|frame| ClientFrame::decode(frame).unwrap())
+        .collect()
 }
 
 /// Counter and predecessor of each send.
@@ -259,6 +264,7 @@ fn repeats_are_hidden_conflicts_told_and_what_is_unreadable_skipped() {
     client.handle_delivery(DeliveryFrame::Deliver(row));
     assert!(matches!(events(&mut client)[..], [Event::Undecodable { .. }]));
     client.acknowledge(seq(11));
+    client.flush();
     assert_eq!(sent(&mut client), [ClientFrame::Ack(seq(14))], "nothing blocks");
 }
 
@@ -277,7 +283,27 @@ fn only_the_contiguous_prefix_is_acknowledged_and_stored() {
     let changes = client.poll_changes();
     assert_eq!(changes.last(), Some(&StoreChange::Cursor(seq(12))));
     assert_eq!(changes.len(), 3);
+    client.flush();
     assert_eq!(sent(&mut client), [ClientFrame::Ack(seq(12))]);
+}
+
+#[test]
+fn acknowledgements_gather_for_a_moment_and_go_along_with_other_frames() {
+    let mut client = connected();
+    let message = |at| item(OTHER, 5, at, Address::User(ME), text("hello"));
+    for at in 11..15 {
+        deliver(&mut client, at, at - 1, &message(at));
+    }
+    assert!(client.acknowledge(seq(11)), "the driver learns of the deadline");
+    assert_eq!(sent(&mut client), []);
+    assert_eq!(client.poll_timeout(), Some(NOW + Duration::from_millis(25)));
+    assert!(!client.acknowledge(seq(12)), "which stands");
+    let mut out = BytesMut::new();
+    client.poll_control(NOW + Duration::from_millis(25), &mut out, 1 << 20);
+    assert_eq!(frames(&mut out), [ClientFrame::Ack(seq(12))]);
+    client.acknowledge(seq(13));
+    client.enqueue(BOB, 0, text("company")).unwrap();
+    assert!(matches!(sent(&mut client)[..], [ClientFrame::Send(_), ClientFrame::Ack(_)]));
 }
 
 #[test]
@@ -314,6 +340,7 @@ fn a_resumed_client_names_its_cursor_and_acknowledges_only_what_came_again() {
     }
     assert_eq!(sent(&mut client), [], "the new connection has given nothing yet");
     assert_eq!(deliver(&mut client, 11, 10, &message(11)), [], "shown before");
+    client.flush();
     assert_eq!(sent(&mut client), [ClientFrame::Ack(seq(11))]);
     assert_eq!(deliver(&mut client, 20, 15, &message(20)), []);
     assert_eq!(sent(&mut client), [ClientFrame::Resync(seq(11))], "not above what was given here");

@@ -159,7 +159,7 @@ impl MailLane {
             copy: Copy::None,
             item: bytes,
             ttl_s: change.item.ttl_s,
-            identity: None,
+            direct: None,
         };
         self.add(place, Rows { source: None, deliveries: vec![parcel] }).await
     }

@@ -16,12 +16,7 @@ impl Repeats {
 
     /// Remembers the item. Whether it is one that was here before.
     pub(crate) fn is_repeat(&mut self, item: &Item) -> bool {
-        self.is_repeat_of(item.id, item.digest())
-    }
-
-    /// As [`Self::is_repeat`], of an item with this id and digest.
-    pub(crate) fn is_repeat_of(&mut self, id: MessageId, digest: [u8; 16]) -> bool {
-        self.0.insert((id, digest), ()).is_some()
+        self.0.insert((item.id, item.digest()), ()).is_some()
     }
 }
 

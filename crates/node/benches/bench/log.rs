@@ -27,11 +27,11 @@ pub fn run(runtime: &Runtime, seconds: f64, payload: usize) {
             files.push(runtime.block_on(bare_file(writers, seconds, payload)));
             logs.push(runtime.block_on(embedded_log(writers, seconds, payload)));
         }
-        let (log, file) = (measure::median(logs), measure::median(files));
+        let (log, file) = (measure::median(&logs), measure::median(&files));
         measure::report(&format!("log: bare file, {writers} writers"), &file);
         measure::report(&format!("log: embedded, {writers} writers"), &log);
         if writers == 256 {
-            measure::report_ratio("log: embedded of bare file", &log, &file, AIM);
+            measure::report_ratio("log: embedded of bare file", &logs, &files, AIM);
         }
     }
 }

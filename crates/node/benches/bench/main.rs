@@ -6,6 +6,7 @@
 #![allow(clippy::cast_precision_loss)]
 
 mod codec;
+mod load;
 mod log;
 mod measure;
 mod path;
@@ -29,9 +30,9 @@ struct Options {
     /// Bytes of a payload.
     #[arg(long, default_value_t = 256)]
     payload: usize,
-    /// Messages of one sender that are not yet delivered, at most.
-    #[arg(long, default_value_t = 64)]
-    window: u64,
+    /// Messages of one sender that are on their way at a time; several are measured in turn.
+    #[arg(long, default_values_t = [1, 64])]
+    window: Vec<u64>,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,
@@ -46,7 +47,7 @@ fn main() {
         codec::run(options.seconds, options.payload);
     }
     if asked("path") {
-        path::run(options.seconds, options.payload, options.window);
+        path::run(options.seconds, options.payload, &options.window);
     }
     if asked("log") {
         log::run(&runtime, options.seconds, options.payload);

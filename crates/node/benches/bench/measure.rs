@@ -71,7 +71,8 @@ pub fn repeat(seconds: f64, batch_len: u64, mut batch: impl FnMut()) -> Run {
 }
 
 /// The run with the median rate of an odd number of runs.
-pub fn median(mut runs: Vec<Run>) -> Run {
+pub fn median(runs: &[Run]) -> Run {
+    let mut runs = runs.to_vec();
     runs.sort_by(|a, b| a.rate().total_cmp(&b.rate()));
     runs[runs.len() / 2]
 }
@@ -86,9 +87,13 @@ pub fn report(name: &str, run: &Run) {
     println!("{name:<44} {:>12.0} msg/s {:>9.2} CPU us/msg", run.rate(), run.cpu_us());
 }
 
-/// One line that compares.
-pub fn report_ratio(name: &str, run: &Run, limit: &Run, aim: f64) {
-    let ratio = run.rate() / limit.rate();
+/// One line that compares runs made in turn, each with the one made just before it: both then met
+/// the same noise.
+pub fn report_ratio(name: &str, runs: &[Run], limits: &[Run], aim: f64) {
+    let ratios = runs.iter().zip(limits).map(|(run, limit)| run.rate() / limit.rate());
+    let mut ratios: Vec<f64> = ratios.collect();
+    ratios.sort_by(f64::total_cmp);
+    let ratio = ratios[ratios.len() / 2];
     let verdict = if ratio >= aim { "reached" } else { "missed" };
     println!("{name:<44} {ratio:>12.2} of the limit's rate, aim {aim:.2}: {verdict}");
 }

@@ -1,35 +1,17 @@
 //! The whole path: real clients over real QUIC through edge, log, workers and mailboxes and back,
 //! everything in this process, beside the bare relay.
 
-use std::{
-    collections::VecDeque,
-    net::Ipv4Addr,
-    path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::path::Path;
 
-use bytes::Bytes;
-use client::{Address, Client, Event, Roots, Servers, StaticToken, store::MemoryStore};
 use node::{
     assemble::Cluster,
-    clock::wall_clock_ms,
     config::{self, Config},
-    development::{self, Development},
+    development::Development,
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    sync::Semaphore,
-    task::JoinSet,
-    time::sleep,
-};
-use wire::{auth, item::GroupChange};
 
 use crate::{
-    measure::{self, Meter, Run, Shape},
+    load,
+    measure::{self, Run, Shape},
     relay,
 };
 
@@ -37,158 +19,59 @@ use crate::{
 const ROUNDS: usize = 3;
 /// What the path is to reach of the bare relay.
 const AIM: f64 = 0.4;
-const WARM_UP: Duration = Duration::from_secs(2);
 const PAIRS: usize = 200;
 const GROUP_LEN: usize = 8;
 
 /// Prints the rates of the path, direct and in groups.
-pub fn run(seconds: f64, payload: usize, window: u64) {
-    let direct = Shape { senders: PAIRS, fan_out: 1, window };
-    let group = Shape { senders: PAIRS / GROUP_LEN, fan_out: GROUP_LEN, window };
-    for (name, shape) in [("direct", direct), ("groups of 8", group)] {
-        let (mut paths, mut relays) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            relays.push(relay::run(shape, seconds, payload));
-            measure::progress(&format!("bare relay, {name}"), &relays[relays.len() - 1]);
-            paths.push(path(shape, seconds, payload));
-            measure::progress(&format!("whole path, {name}"), &paths[paths.len() - 1]);
+///
+/// With one message of a sender on its way at a time, each costs its own packets, as between
+/// people. With many, packets and wake-ups are shared, by the relay most of all, which has nothing
+/// else to wait for.
+pub fn run(seconds: f64, payload: usize, windows: &[u64]) {
+    for window in windows.iter().copied() {
+        let direct = Shape { senders: PAIRS, fan_out: 1, window };
+        let group = Shape { senders: PAIRS / GROUP_LEN, fan_out: GROUP_LEN, window };
+        for (name, shape) in [("direct", direct), ("groups of 8", group)] {
+            let name = format!("{name}, window {window}");
+            let (mut paths, mut relays) = (Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                relays.push(relay::run(shape, seconds, payload));
+                measure::progress(&format!("bare relay, {name}"), &relays[relays.len() - 1]);
+                paths.push(path(shape, seconds, payload));
+                measure::progress(&format!("whole path, {name}"), &paths[paths.len() - 1]);
+            }
+            measure::report(&format!("bare relay, {name}"), &measure::median(&relays));
+            measure::report(&format!("whole path, {name}"), &measure::median(&paths));
+            measure::report_ratio(&format!("path of relay, {name}"), &paths, &relays, AIM);
         }
-        let (path, relay) = (measure::median(paths), measure::median(relays));
-        measure::report(&format!("deliveries: bare relay, {name}"), &relay);
-        measure::report(&format!("deliveries: whole path, {name}"), &path);
-        measure::report_ratio(&format!("whole path of bare relay, {name}"), &path, &relay, AIM);
     }
 }
 
 /// Runs one shape through a cluster; counts deliveries.
 fn path(shape: Shape, seconds: f64, payload: usize) -> Run {
     let folder = tempfile::tempdir().unwrap();
-    let (cluster_runtime, clients_runtime) = (runtime("cluster"), runtime("client"));
-    let config = config(folder.path());
-    let development = Development::find(folder.path()).unwrap();
-    let cluster = cluster_runtime.block_on(Cluster::start(&config)).unwrap();
+    let development = load::development(folder.path());
+    let config = config(folder.path(), &development);
+    let runtime = load::runtime("cluster");
+    let cluster = runtime.block_on(Cluster::start(&config)).unwrap();
     let address = cluster.address().unwrap().to_string();
-    let run = clients_runtime.block_on(async {
-        let delivered = Arc::new(AtomicU64::new(0));
-        let _load = start_load(&development, &address, shape, payload, &delivered).await;
-        sleep(WARM_UP).await;
-        let (meter, before) = (Meter::start(), delivered.load(Ordering::Relaxed));
-        sleep(Duration::from_secs_f64(seconds)).await;
-        meter.stop(delivered.load(Ordering::Relaxed) - before)
-    });
-    clients_runtime.shutdown_background();
-    cluster_runtime.block_on(cluster.drain()).unwrap();
+    let run = load::run(&development, &address, shape, seconds, payload);
+    runtime.block_on(cluster.drain()).unwrap();
     run
 }
 
-fn runtime(name: &str) -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build().unwrap()
-}
-
-fn config(folder: &Path) -> Config {
-    let development = Development::prepare(folder, Ipv4Addr::LOCALHOST.into()).unwrap();
+fn config(folder: &Path, development: &Development) -> Config {
     let settings = [
         format!("node.data={}", folder.display()),
         "listen.address=127.0.0.1:0".to_owned(),
+        "node.drain_within=2s".to_owned(),
         "edge.drain_jitter=0s".to_owned(),
         // All clients come from one address, and a device sends as much as it can.
         "edge.connections_per_ip_max=100000".to_owned(),
         "edge.send_rate=1 GiB".to_owned(),
         "edge.send_burst=1 GiB".to_owned(),
-        "node.drain_within=2s".to_owned(),
     ];
     let mut config = config::load(None, &settings).unwrap().config;
-    node::command::dev::use_development(&mut config, &development);
+    node::command::dev::use_development(&mut config, development);
     config
-}
-
-/// Receivers first; the load begins when the last one is ready.
-async fn start_load(
-    development: &Development,
-    address: &str,
-    shape: Shape,
-    payload: usize,
-    delivered: &Arc<AtomicU64>,
-) -> JoinSet<()> {
-    let mut tasks = JoinSet::new();
-    let window = usize::try_from(shape.window).expect("a window is small");
-    let rooms: Vec<_> = (0..shape.senders).map(|_| Arc::new(Semaphore::new(window))).collect();
-    let receivers = connect_all(development, address, "receiver", shape.senders * shape.fan_out);
-    let receivers = receivers.await;
-    let mut addresses = Vec::new();
-    for (index, client) in receivers.into_iter().enumerate() {
-        addresses.push(client.user().expect("connected"));
-        let first = index % shape.fan_out == 0;
-        let room = first.then(|| Arc::clone(&rooms[index / shape.fan_out]));
-        tasks.spawn(receive(client, Arc::clone(delivered), room));
-    }
-    let senders = connect_all(development, address, "sender", shape.senders).await;
-    for (index, client) in senders.into_iter().enumerate() {
-        let members = &addresses[index * shape.fan_out..(index + 1) * shape.fan_out];
-        let to = if let [only] = members {
-            Address::User(*only)
-        } else {
-            let group = auth::group_id(development::ISSUER, &format!("group{index}"));
-            client.change_group(group, GroupChange::Create(members.to_vec())).await.unwrap();
-            Address::Group(group)
-        };
-        tasks.spawn(send(client, to, Arc::clone(&rooms[index]), payload));
-    }
-    tasks
-}
-
-/// Connects so many people, all at once, in order.
-async fn connect_all(
-    development: &Development,
-    address: &str,
-    name: &str,
-    count: usize,
-) -> Vec<Client> {
-    let connecting =
-        (0..count).map(|index| connect(development, address, format!("{name}{index}")));
-    futures_util::future::join_all(connecting).await
-}
-
-async fn connect(development: &Development, address: &str, name: String) -> Client {
-    let servers = Servers::Quic {
-        addresses: vec![address.to_owned()],
-        server_name: development::SERVER_NAME.to_owned(),
-        roots: Roots::from_pem(&std::fs::read(development.ca_file()).unwrap()).unwrap(),
-    };
-    let token = StaticToken(development.mint(&name, wall_clock_ms()).unwrap());
-    Client::connect(client::Config::new(servers, token, MemoryStore::default())).await.unwrap()
-}
-
-/// Sends whenever there is room: at most a window is not yet delivered, and never more unanswered.
-async fn send(client: Client, to: Address, room: Arc<Semaphore>, payload: usize) {
-    let payload = Bytes::from(vec![0x5a; payload]);
-    let mut waiting = VecDeque::new();
-    loop {
-        let free = room.available_permits().max(1);
-        let taken = u32::try_from(free).expect("a window is small");
-        room.acquire_many(taken).await.expect("never closed").forget();
-        for _ in 0..free {
-            waiting.push_back(client.enqueue(to, payload.clone()).unwrap());
-        }
-        // What is delivered was accepted before.
-        while waiting.len() > free {
-            waiting.pop_front().expect("there are more").await.unwrap();
-        }
-    }
-}
-
-/// Receives, and makes room for the sender of what was delivered.
-async fn receive(client: Client, delivered: Arc<AtomicU64>, room: Option<Arc<Semaphore>>) {
-    let mut inbox = client.inbox();
-    while let Some(event) = inbox.next().await {
-        if let Event::Item(item) = event {
-            item.ack();
-            if item.payload().is_some() {
-                delivered.fetch_add(1, Ordering::Relaxed);
-                if let Some(room) = &room {
-                    room.add_permits(1);
-                }
-            }
-        }
-    }
 }

@@ -1,266 +1,200 @@
-//! The bare relay: what the whole system could do at most on this machine if it did nothing but
-//! pass frames on.
+//! The bare relay: what the whole system could do at most on this machine if its servers did nothing
+//! but pass frames on.
 //!
-//! Clients send frames over real UDP sockets on the loopback interface to one server, which answers
-//! each with an *accepted* frame and passes it on to one receiver or eight. No log, no store, no
-//! queue in between, no authentication; the same streams, limits and framing that clients and edges
-//! use, and as many sockets. Receivers check that nothing is missing or out of order.
+//! The same clients send the same frames over the same QUIC connections. The server answers every
+//! send with *accepted* and writes it to its receivers at once: no log, no store, no queue between
+//! connections, no authentication, no limits.
 
 use std::{
-    collections::BTreeMap,
-    net::{Ipv4Addr, SocketAddr},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
+    collections::HashMap,
+    net::Ipv4Addr,
+    sync::{Arc, Mutex},
 };
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use link::{
-    Connection, Receiver, Sender,
+    Receiver, Sender,
     config::ServerConfig,
-    quic::{ClientEndpoint, ServerEndpoint},
+    quic::{Incoming, ServerEndpoint},
     secret::MasterSecret,
-    tls::{Certificate, Roots},
+    tls::Certificate,
 };
-use tokio::{
-    runtime::{Builder, Runtime},
-    task::JoinSet,
-    time::sleep,
+use node::{clock::wall_clock_ms, development::Development};
+use tokio::task::JoinSet;
+use wire::{
+    Address, ClientFrame, DeliveryFrame, DeviceId, EdgeId, Item, MessageId, Seq, ServerFrame,
+    UserId, auth, client_frame,
+    codec::take_frame,
+    delivery_frame::Deliver,
+    item::{Body, GroupChange},
+    limits::{CLIENT_FRAME_BYTES_MAX, DELIVERY_WINDOW, SEND_WINDOW},
+    server_frame::Welcome,
+    version,
 };
-use wire::{EdgeId, codec::take_frame};
 
-use crate::measure::{Meter, Run, Shape};
-
-const WARM_UP: Duration = Duration::from_secs(2);
-const NAME: &str = "edge.bench";
-const FRAME_LIMIT: usize = 128 * 1024;
-/// Length of the number in front of every payload and in every answer.
-const NUMBER_LEN: usize = 8;
-const WRITE_BYTES_MAX: usize = 64 * 1024;
+use crate::{
+    load,
+    measure::{Run, Shape},
+};
 
 /// Runs one shape; counts deliveries.
 pub fn run(shape: Shape, seconds: f64, payload: usize) -> Run {
-    let (edge, clients) = (runtime("edge"), runtime("client"));
-    let (certificate, roots) = certificate();
-    let counters = Arc::new(Counters::default());
-    let config = ServerConfig {
-        certificate,
-        edge: EdgeId::new(1),
-        secret: MasterSecret::random(),
-        previous_secret: None,
-    };
+    let folder = tempfile::tempdir().unwrap();
+    let development = load::development(folder.path());
+    let runtime = load::runtime("relay");
     let endpoint = {
-        let _inside = edge.enter();
-        ServerEndpoint::bind((Ipv4Addr::LOCALHOST, 0).into(), config).unwrap()
+        let _inside = runtime.enter();
+        ServerEndpoint::bind((Ipv4Addr::LOCALHOST, 0).into(), config(&development)).unwrap()
     };
-    let address = endpoint.local_addr().unwrap();
+    let address = endpoint.local_addr().unwrap().to_string();
     let mut serving = JoinSet::new();
-    serving.spawn_on(serve(endpoint, shape.fan_out), edge.handle());
-
-    let load = start_load(address, roots, shape, payload, Arc::clone(&counters));
-    let run = clients.block_on(async {
-        let _load = load.await;
-        sleep(WARM_UP).await;
-        let (meter, before) = (Meter::start(), counters.delivered());
-        sleep(Duration::from_secs_f64(seconds)).await;
-        meter.stop(counters.delivered() - before)
-    });
+    serving.spawn_on(serve(endpoint), runtime.handle());
+    let run = load::run(&development, &address, shape, seconds, payload);
     drop(serving);
-    clients.shutdown_background();
-    edge.shutdown_background();
+    runtime.shutdown_background();
     run
 }
 
-fn runtime(name: &str) -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build().unwrap()
+fn config(development: &Development) -> ServerConfig {
+    let certificate = std::fs::read(development.certificate_file()).unwrap();
+    let key = std::fs::read(development.key_file()).unwrap();
+    ServerConfig {
+        certificate: Certificate::from_pem(&certificate, &key).unwrap(),
+        edge: EdgeId::new(1),
+        secret: MasterSecret::random(),
+        previous_secret: None,
+    }
 }
 
-fn certificate() -> (Certificate, Roots) {
-    let made = rcgen::generate_simple_self_signed(vec![NAME.to_owned()]).unwrap();
-    let certificate = Certificate::from_pem(
-        made.cert.pem().as_bytes(),
-        made.signing_key.serialize_pem().as_bytes(),
-    );
-    (certificate.unwrap(), Roots::from_pem(made.cert.pem().as_bytes()).unwrap())
-}
+/// Where users are delivered to, until a sender takes them.
+type Outlets = Arc<Mutex<HashMap<UserId, Outlet>>>;
 
-/// Delivery streams by the number of their sender, until that sender comes.
-type Waiting = Arc<Mutex<BTreeMap<u64, Vec<Outlet>>>>;
-
-/// Where frames for one receiver go. Holds the connection open.
+/// The delivery stream of one user, and the last position written to it.
 struct Outlet {
     delivery: Sender,
-    _control: (Sender, Receiver),
+    seq: u64,
+    out: BytesMut,
 }
 
-async fn serve(endpoint: ServerEndpoint, fan_out: usize) {
-    let waiting = Waiting::default();
+async fn serve(endpoint: ServerEndpoint) {
+    let outlets = Outlets::default();
     let mut tasks = JoinSet::new();
     while let Some(incoming) = endpoint.accept().await {
-        let waiting = Arc::clone(&waiting);
-        tasks.spawn(async move {
-            let connection = incoming.accept().await.unwrap();
-            connection.set_authenticated();
-            serve_connection(connection, &waiting, fan_out).await;
-        });
+        tasks.spawn(serve_connection(incoming, Arc::clone(&outlets)));
     }
 }
 
-/// A connection says with its first frame whether it sends (1) or receives (0), and the sender's
-/// number.
-async fn serve_connection(connection: Connection, waiting: &Waiting, fan_out: usize) {
-    let (answers, mut frames) = connection.accept_bi().await.unwrap();
+async fn serve_connection(incoming: Incoming, outlets: Outlets) {
+    let connection = incoming.accept().await.unwrap();
+    connection.set_authenticated();
+    let (mut answers, mut frames) = connection.accept_bi().await.unwrap();
     let mut read = BytesMut::new();
-    let hello = loop {
-        if let Some(hello) = take_frame(&mut read, FRAME_LIMIT).unwrap() {
-            break hello;
-        }
-        assert!(frames.read(&mut read).await.unwrap());
-    };
-    let sender = number(&hello[1..]);
-    if hello[0] == 0 {
-        let mut delivery = connection.open_uni().await.unwrap();
-        write_all(&mut delivery, &mut BytesMut::from(&[1, 0][..])).await;
-        let outlet = Outlet { delivery, _control: (answers, frames) };
-        waiting.lock().unwrap().entry(sender).or_default().push(outlet);
-    } else {
-        let outlets = waiting.lock().unwrap().remove(&sender).unwrap();
-        assert_eq!(outlets.len(), fan_out);
-        relay(frames, read, answers, outlets).await;
-    }
+    let Some(ClientFrame::Hello(hello)) = next(&mut frames, &mut read).await else { return };
+    let device = auth::device_id(&hello.device_key);
+    let user = UserId::from_bytes(hello.device_key[..16].try_into().unwrap());
+    let outlet =
+        Outlet { delivery: connection.open_uni().await.unwrap(), seq: 0, out: BytesMut::new() };
+    outlets.lock().unwrap().insert(user, outlet);
+    let mut out = BytesMut::new();
+    ServerFrame::Welcome(welcome(user, device)).encode(&mut out);
+    write_all(&mut answers, &mut out).await;
+    relay(frames, read, answers, outlets, (user, device)).await;
 }
 
-/// Passes on all whole frames of a read with one write per receiver, then accepts them with one.
+/// Passes on all whole frames of a read with one write for each receiver, then answers with one.
 async fn relay(
     mut frames: Receiver,
     mut read: BytesMut,
     mut answers: Sender,
-    mut outlets: Vec<Outlet>,
+    outlets: Outlets,
+    (user, device): (UserId, DeviceId),
 ) {
-    let (mut out, mut accepted) = (BytesMut::new(), BytesMut::new());
-    let mut copy = BytesMut::new();
-    while matches!(frames.read(&mut read).await, Ok(true)) {
-        while let Some(frame) = take_frame(&mut read, FRAME_LIMIT).unwrap() {
-            put_frame(&mut accepted, &frame[..NUMBER_LEN], 0);
-            put_frame(&mut out, &frame, 0);
+    let mut receivers: Vec<Outlet> = Vec::new();
+    // The maker of a group waits for the Result.
+    let mut own: Option<Outlet> = None;
+    let mut out = BytesMut::new();
+    while let Some(frame) = next(&mut frames, &mut read).await {
+        let mut waiting = Some(frame);
+        while let Some(frame) = waiting.take().or_else(|| take(&mut read)) {
+            // Acknowledgements have nowhere to go.
+            let ClientFrame::Send(send) = frame else { continue };
+            ServerFrame::Accepted(send.id).encode(&mut out);
+            take_receivers(&mut receivers, &outlets, &send);
+            let is_change = matches!(send.body, Body::GroupChange(_));
+            let item = item(user, device, send).encode();
+            receivers.iter_mut().for_each(|receiver| receiver.put(item.clone()));
+            if is_change {
+                own = outlets.lock().unwrap().remove(&user);
+                own.iter_mut().for_each(|own| own.put(item.clone()));
+            }
         }
         let mut open = true;
-        if let Some((last, rest)) = outlets.split_last_mut() {
-            for outlet in rest {
-                copy.extend_from_slice(&out);
-                open &= write_all(&mut outlet.delivery, &mut copy).await;
-            }
-            open &= write_all(&mut last.delivery, &mut out).await;
+        for receiver in receivers.iter_mut().chain(&mut own) {
+            open &= write_all(&mut receiver.delivery, &mut receiver.out).await;
         }
-        open &= write_all(&mut answers, &mut accepted).await;
-        if !open {
+        if !(open && write_all(&mut answers, &mut out).await) {
             return;
         }
     }
 }
 
-#[derive(Default)]
-struct Counters {
-    delivered: AtomicU64,
-}
-
-impl Counters {
-    fn delivered(&self) -> u64 {
-        self.delivered.load(Ordering::Relaxed)
+/// The first send says who the receivers are: a user, or the members of a new group.
+fn take_receivers(receivers: &mut Vec<Outlet>, outlets: &Outlets, send: &client_frame::Send) {
+    if !receivers.is_empty() {
+        return;
+    }
+    let mut outlets = outlets.lock().unwrap();
+    let mut take = |user: &UserId| receivers.push(outlets.remove(user).unwrap());
+    match (&send.body, send.to) {
+        (Body::GroupChange(GroupChange::Create(members)), _) => members.iter().for_each(take),
+        (_, Address::User(user)) => take(&user),
+        (_, Address::Group(_)) => {}
     }
 }
 
-/// Receivers first; the load begins when the last one is ready.
-async fn start_load(
-    address: SocketAddr,
-    roots: Roots,
-    shape: Shape,
-    payload: usize,
-    counters: Arc<Counters>,
-) -> JoinSet<()> {
-    let endpoint = || ClientEndpoint::bind(roots.clone()).unwrap();
-    let mut tasks = JoinSet::new();
-    for index in 0..shape.senders * shape.fan_out {
-        let connection = endpoint().connect(address, NAME).await.unwrap();
-        let control = say_hello(&connection, 0, index / shape.fan_out).await;
-        let mut delivery = connection.accept_uni().await.unwrap();
-        let mut read = BytesMut::new();
-        while take_frame(&mut read, FRAME_LIMIT).unwrap().is_none() {
-            assert!(delivery.read(&mut read).await.unwrap());
-        }
-        tasks.spawn(receive(delivery, read, control, payload, Arc::clone(&counters)));
+impl Outlet {
+    fn put(&mut self, item: bytes::Bytes) {
+        let prev = Some(Seq::from_u64(self.seq));
+        self.seq += 1;
+        let (seq, log_time_ms) = (Seq::from_u64(self.seq), 1);
+        DeliveryFrame::Deliver(Deliver { seq, prev, log_time_ms, item }).encode(&mut self.out);
     }
-    for index in 0..shape.senders {
-        let connection = endpoint().connect(address, NAME).await.unwrap();
-        let (frames, answers) = say_hello(&connection, 1, index).await;
-        tasks.spawn(send(frames, answers, shape.window, payload));
-    }
-    tasks
 }
 
-async fn say_hello(connection: &Connection, role: u8, sender: usize) -> (Sender, Receiver) {
-    let (mut control, answers) = connection.open_bi().await.unwrap();
-    let mut hello = BytesMut::new();
-    let sender = u64::try_from(sender).unwrap().to_be_bytes();
-    put_frame(&mut hello, &[&[role][..], &sender].concat(), 0);
-    write_all(&mut control, &mut hello).await;
-    (control, answers)
+fn item(user: UserId, device: DeviceId, send: client_frame::Send) -> Item {
+    let id = MessageId { user, device, send: send.id };
+    Item { id, to: send.to, sent_ms: 1, ttl_s: 60, body: send.body }
 }
 
-/// Keeps `window` frames unanswered; those that became free together go out together.
-async fn send(mut frames: Sender, mut answers: Receiver, window: u64, payload: usize) {
-    let (mut sent, mut accepted) = (0_u64, 0_u64);
-    let (mut out, mut read) = (BytesMut::new(), BytesMut::new());
+fn welcome(user: UserId, device: DeviceId) -> Welcome {
+    let now_ms = wall_clock_ms();
+    Welcome {
+        version: version::PROTOCOL,
+        user,
+        device,
+        resume_after: Seq::ZERO,
+        now_ms,
+        send_window: SEND_WINDOW,
+        delivery_window: DELIVERY_WINDOW,
+        token_expires_ms: now_ms + 3_600_000,
+        registered: true,
+    }
+}
+
+async fn next(frames: &mut Receiver, read: &mut BytesMut) -> Option<ClientFrame> {
     loop {
-        while sent < accepted + window {
-            put_frame(&mut out, &sent.to_be_bytes(), payload);
-            sent += 1;
+        if let Some(frame) = take(read) {
+            return Some(frame);
         }
-        write_all(&mut frames, &mut out).await;
-        answers.read(&mut read).await.unwrap();
-        while let Some(answer) = take_frame(&mut read, FRAME_LIMIT).unwrap() {
-            assert_eq!(number(&answer), accepted);
-            accepted += 1;
+        if !matches!(frames.read(read).await, Ok(true)) {
+            return None;
         }
     }
 }
 
-async fn receive(
-    mut delivery: Receiver,
-    mut read: BytesMut,
-    _control: (Sender, Receiver),
-    payload: usize,
-    counters: Arc<Counters>,
-) {
-    let mut delivered = 0_u64;
-    while delivery.read(&mut read).await.unwrap() {
-        let before = delivered;
-        while let Some(frame) = take_frame(&mut read, FRAME_LIMIT).unwrap() {
-            assert_eq!(number(&frame), delivered);
-            assert_eq!(frame.len(), NUMBER_LEN + payload);
-            delivered += 1;
-        }
-        counters.delivered.fetch_add(delivered - before, Ordering::Relaxed);
-    }
-}
-
-/// Appends a frame of `head` and `tail_len` bytes more, with its length.
-fn put_frame(out: &mut BytesMut, head: &[u8], tail_len: usize) {
-    let len = u16::try_from(head.len() + tail_len).unwrap();
-    assert!(len < 1 << 14, "two bytes of length carry 14 bits");
-    if len < 0x80 {
-        out.put_u8(len.to_le_bytes()[0]);
-    } else {
-        out.put_u16_le((len & 0x7f) | 0x80 | ((len >> 7) << 8));
-    }
-    out.put_slice(head);
-    out.put_bytes(0x5a, tail_len);
-}
-
-fn number(frame: &[u8]) -> u64 {
-    u64::from_be_bytes(frame[..NUMBER_LEN].try_into().unwrap())
+fn take(read: &mut BytesMut) -> Option<ClientFrame> {
+    let frame = take_frame(read, CLIENT_FRAME_BYTES_MAX).unwrap()?;
+    Some(ClientFrame::decode(frame).unwrap())
 }
 
 /// Whether the connection is still open.
@@ -270,6 +204,5 @@ async fn write_all(sender: &mut Sender, buffer: &mut BytesMut) -> bool {
             return false;
         }
     }
-    buffer.reserve(WRITE_BYTES_MAX);
     true
 }

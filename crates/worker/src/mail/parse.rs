@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use ports::log::Entry;
 use wire::{
-    Address, DecodeError, Item, MessageId, UserId,
+    Address, DecodeError, Item, UserId,
     item::{Body, DeviceChange},
     record::{Delivery, MailRecord, Source},
 };
@@ -40,8 +40,8 @@ pub(crate) struct Parcel {
     pub(crate) copy: Copy,
     pub(crate) item: Bytes,
     pub(crate) ttl_s: u32,
-    /// What tells a repeat of a direct message; none for what is derived.
-    pub(crate) identity: Option<(MessageId, [u8; 16])>,
+    /// The item of a direct message, to tell a repeat by; none for what is derived.
+    pub(crate) direct: Option<Item>,
 }
 
 /// Whether the sender of something gets a row.
@@ -98,7 +98,7 @@ fn parse_rows(record: MailRecord) -> Result<Rows, String> {
             copy: Copy::None,
             item: delivery.item,
             ttl_s: item.ttl_s,
-            identity: direct.then(|| (item.id, item.digest())),
+            direct: direct.then_some(item),
         })
     };
     let deliveries = record.deliveries.into_iter().map(parcel).collect::<Result<_, String>>()?;
@@ -137,7 +137,7 @@ fn parse_change(record: &MailRecord, bytes: Bytes) -> Result<Change, String> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use wire::{Counter, DeviceId, RunId, SendId, Seq};
+    use wire::{Counter, DeviceId, MessageId, RunId, SendId, Seq};
 
     use super::*;
 

@@ -70,7 +70,11 @@ impl Resolver {
             return;
         }
         for parcel in rows.deliveries {
-            if parcel.identity.is_some_and(|(id, digest)| self.repeats.is_repeat_of(id, digest)) {
+            // Most senders have one device: what has no row needs no memory either.
+            if parcel.recipients.is_empty() && parcel.copy == Copy::None {
+                continue;
+            }
+            if parcel.direct.as_ref().is_some_and(|item| self.repeats.is_repeat(item)) {
                 self.metrics.repeat(Repeat::Window);
                 continue;
             }
@@ -140,7 +144,10 @@ mod tests {
 
     use bytes::Bytes;
     use prometheus::Registry;
-    use wire::{Counter, DeviceId, MessageId, Partition, RunId, SendId, record::Source};
+    use wire::{
+        Address, Counter, DeviceId, Item, MessageId, Partition, RunId, SendId, item::Body,
+        record::Source,
+    };
 
     use super::*;
 
@@ -166,14 +173,16 @@ mod tests {
             copy: Copy::None,
             item: Bytes::from_static(b"item"),
             ttl_s: 3600,
-            identity: None,
+            direct: None,
         }
     }
 
     fn direct(id: u64, recipients: &[u8]) -> Rows {
         let send = SendId { run: RunId::new(1), counter: Counter::new(id) };
         let id = MessageId { user: user(1), device: DeviceId::from_bytes([1; 8]), send };
-        let parcel = Parcel { identity: Some((id, [0; 16])), ..parcel(recipients) };
+        let (to, body) = (Address::User(user(2)), Body::Message(Bytes::from_static(b"text")));
+        let item = Item { id, to, sent_ms: 0, ttl_s: 3600, body };
+        let parcel = Parcel { direct: Some(item), ..parcel(recipients) };
         Rows { source: None, deliveries: vec![parcel] }
     }
 
