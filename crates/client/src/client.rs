@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use wire::{
     Address, DeviceId, GroupId, RunId, SendId, Seq, UserId,
     entity::{Devices, Query, Roster},
-    item::{Body, DeviceChange, GroupChange},
+    item::Body,
     limits::AGENT_BYTES_MAX,
     server_frame::Answer,
 };
@@ -28,7 +28,7 @@ use crate::{
     config::Config,
     connection::Network,
     driver::Driver,
-    error::{ChangeError, Closed, ConnectError, RequestError, SendError},
+    error::{Closed, ConnectError, RequestError, SendError},
     inbox::Inbox,
     key,
     shared::{Shared, Status},
@@ -39,7 +39,7 @@ use crate::{
 /// that was queued is lost with a durable store.
 #[derive(Debug)]
 pub struct Client {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     device: DeviceId,
     network: Network,
     stop: CancellationToken,
@@ -218,50 +218,6 @@ impl Client {
         };
         self.shared.work.notify_one();
         Ok(Sending { id, answer, shared: Arc::clone(&self.shared) })
-    }
-
-    /// Changes a group and waits for the cluster's decision.
-    ///
-    /// # Errors
-    /// When the cluster refuses, or the client ended first.
-    ///
-    /// # Cancel safety
-    /// A dropped call may have queued the change; its Result then comes to the inbox.
-    pub async fn change_group(
-        &self,
-        group: GroupId,
-        change: GroupChange,
-    ) -> Result<(), ChangeError> {
-        self.change(Address::Group(group), Body::GroupChange(change)).await
-    }
-
-    /// Revokes a device of this user, for ever, and waits for the cluster's decision.
-    ///
-    /// # Errors
-    /// When the cluster refuses, or the client ended first: revoking the own device may end it
-    /// before the Result has come.
-    ///
-    /// # Cancel safety
-    /// As [`Self::change_group`].
-    pub async fn revoke(&self, device: DeviceId) -> Result<(), ChangeError> {
-        let user = self.connected().await.map_err(SendError::Closed)?;
-        let change = Body::DeviceChange(DeviceChange::Revoke(device));
-        self.change(Address::User(user), change).await
-    }
-
-    async fn change(&self, to: Address, body: Body) -> Result<(), ChangeError> {
-        let (tell, decided) = oneshot::channel();
-        {
-            let mut state = self.shared.lock();
-            if let Some(reason) = &state.closed {
-                return Err(SendError::Closed(reason.clone()).into());
-            }
-            let id = state.session.enqueue(to, 0, body).map_err(SendError::from)?;
-            state.changes.insert(id, tell);
-        }
-        self.shared.work.notify_one();
-        let closed = |_| Err(SendError::Closed(self.shared.closed()).into());
-        decided.await.unwrap_or_else(closed)
     }
 
     /// The newest `limit` rows (1 to 256) before a position, or before the end.

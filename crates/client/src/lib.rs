@@ -22,6 +22,7 @@
 mod client;
 mod config;
 mod connection;
+mod decision;
 mod driver;
 mod error;
 mod inbox;

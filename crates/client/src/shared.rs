@@ -14,6 +14,7 @@ use wire::{
 
 use crate::{
     client::Accepted,
+    decision::Decision,
     error::{ChangeError, Closed, RequestError, SendError},
     inbox::Pending,
 };
@@ -53,7 +54,8 @@ pub(crate) enum Status {
 pub(crate) struct State {
     pub(crate) session: ClientSession,
     pub(crate) sends: BTreeMap<SendId, oneshot::Sender<Result<Accepted, SendError>>>,
-    pub(crate) changes: BTreeMap<SendId, oneshot::Sender<Result<(), ChangeError>>>,
+    /// Who waits for a decision; nobody when it was found elsewhere already.
+    pub(crate) changes: BTreeMap<SendId, Option<oneshot::Sender<Decision>>>,
     pub(crate) pages: BTreeMap<u32, oneshot::Sender<HistoryPage>>,
     pub(crate) answers: BTreeMap<u32, oneshot::Sender<Result<Answer, RequestError>>>,
     pub(crate) inbox: VecDeque<Pending>,
@@ -162,7 +164,19 @@ impl Shared {
     }
 }
 
+/// Nobody waits for it.
+struct Untold;
+
 impl State {
+    /// Tells whoever waits for the decision about a change.
+    fn decide(&mut self, id: SendId, decision: Decision) -> Result<(), Untold> {
+        match self.changes.remove(&id) {
+            Some(Some(waiter)) => waiter.send(decision).map_err(|_| Untold),
+            Some(None) => Ok(()),
+            None => Err(Untold),
+        }
+    }
+
     /// Tells whoever waits for this, or the inbox.
     fn report(&mut self, event: SessionEvent) {
         match event {
@@ -175,22 +189,21 @@ impl State {
                 let error = SendError::Rejected(reason);
                 if let Some(waiter) = waiting(self.sends.remove(&id)) {
                     let _ = waiter.send(Err(error));
-                } else if let Some(waiter) = waiting(self.changes.remove(&id)) {
-                    let _ = waiter.send(Err(ChangeError::Send(error)));
-                } else {
+                } else if self.decide(id, Err(ChangeError::Send(error))).is_err() {
                     self.inbox.push_back(Pending::Rejected(id, reason));
                 }
             }
-            SessionEvent::Result { seq, id, outcome } => match waiting(self.changes.remove(&id)) {
-                Some(waiter) => {
-                    self.session.acknowledge(seq);
-                    let _ = waiter.send(match outcome {
-                        Outcome::Happened(_) => Ok(()),
-                        Outcome::Refused(verdict) => Err(ChangeError::Refused(verdict)),
-                    });
+            SessionEvent::Result { seq, id, outcome } => {
+                let decision = match &outcome {
+                    Outcome::Happened(_) => Ok(()),
+                    Outcome::Refused(verdict) => Err(ChangeError::Refused(*verdict)),
+                };
+                match self.decide(id, decision) {
+                    // The driver is told of it by whoever reports.
+                    Ok(()) => drop(self.session.acknowledge(seq)),
+                    Err(Untold) => self.inbox.push_back(Pending::Result(seq, id, outcome)),
                 }
-                None => self.inbox.push_back(Pending::Result(seq, id, outcome)),
-            },
+            }
             SessionEvent::Item { seq, log_time_ms, item } => {
                 self.inbox.push_back(Pending::Item(seq, log_time_ms, item));
             }

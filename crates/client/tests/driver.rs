@@ -13,7 +13,7 @@ use client::{
 use cluster::{Cluster, user};
 use link::{config::ServerConfig, quic::ServerEndpoint, secret::MasterSecret, tls::Certificate};
 use tokio::task::JoinSet;
-use wire::EdgeId;
+use wire::{EdgeId, limits::DELIVERY_WINDOW};
 
 async fn next_item(inbox: &mut Inbox) -> Item {
     loop {
@@ -183,6 +183,28 @@ async fn the_result_of_a_change_nobody_waits_for_any_more_comes_to_the_inbox() {
     };
     let outcome = tokio::time::timeout(Duration::from_secs(5), found).await;
     assert!(matches!(outcome, Ok(Outcome::Happened(_))), "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_is_found_behind_more_than_a_device_is_given_at_once() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let bob = cluster.client("bob", MemoryStore::new()).await;
+    let waiting = DELIVERY_WINDOW as usize + 300;
+    for number in 0..waiting {
+        bob.send(Address::User(user("alice")), format!("{number}")).await.unwrap();
+    }
+    let group = GroupId::from_bytes([1; 16]);
+    alice.change_group(group, GroupChange::Create(vec![user("bob")])).await.unwrap();
+    let refused = alice.change_group(group, GroupChange::Leave).await;
+    assert_eq!(refused, Err(ChangeError::Refused(Verdict::NotAMember)));
+    // What was told is not shown again when it comes.
+    let mut inbox = alice.inbox();
+    let shown = take(&mut inbox, waiting).await;
+    assert_eq!(shown.last(), Some(&format!("{}", waiting - 1)));
+    bob.send(Address::User(user("alice")), "after").await.unwrap();
+    assert_eq!(take(&mut inbox, 1).await, ["after"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,7 +19,7 @@ const HEADS_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is stored that an idle device has everything, so that it is not thought to have
 /// been away.
 const CAUGHT_UP_EVERY_MS: u64 = 3_600_000;
-/// Rounds begun early because a worker's link broke are at least this far apart.
+/// Rounds begun early because pushes were lost are at least this far apart, however many are lost.
 const EARLY_AT_MOST_EVERY: Duration = Duration::from_secs(2);
 
 /// What the check looks at.
@@ -38,26 +38,38 @@ impl HeadCheck<'_> {
     pub(crate) async fn run(&self, period: Duration) {
         // A connection may come early in one round and late in the next: two rounds in a period.
         let round = period / 2;
+        let apart = EARLY_AT_MOST_EVERY.min(round);
+        let mut is_early = false;
         loop {
             let began = Instant::now();
-            let mut handles = self.routes.all();
-            // The table's order is random and differs from process to process: batches of many
-            // edges do not meet at one store partition.
-            let batches = handles.len().div_ceil(BATCH_MAX).max(1);
-            let pause = round / u32::try_from(batches).unwrap_or(u32::MAX);
-            let mut is_early = false;
-            while !handles.is_empty() {
-                let rest = handles.len().saturating_sub(BATCH_MAX);
-                self.check(handles.split_off(rest)).await;
-                if !is_early && !handles.is_empty() {
-                    is_early = self.wait(pause).await;
-                }
+            let mut is_asked = self.check_all(if is_early { Duration::ZERO } else { round }).await;
+            if !is_asked {
+                let left = round.saturating_sub(began.elapsed());
+                is_asked = self.wait(left.max(apart)).await;
             }
-            let left = round.saturating_sub(began.elapsed());
-            if self.wait(left.max(EARLY_AT_MOST_EVERY.min(round))).await {
-                tokio::time::sleep(EARLY_AT_MOST_EVERY.min(round)).await;
+            if is_asked && is_early {
+                tokio::time::sleep(apart.saturating_sub(began.elapsed())).await;
+            }
+            is_early = is_asked;
+        }
+    }
+
+    /// Checks every connection, spread evenly over `within`. True when pushes were lost meanwhile:
+    /// who came before that must be checked again. An early round, which is not spread, goes on.
+    async fn check_all(&self, within: Duration) -> bool {
+        let mut handles = self.routes.all();
+        // The table's order is random and differs from process to process: batches of many edges do
+        // not meet at one store partition.
+        let batches = handles.len().div_ceil(BATCH_MAX).max(1);
+        let pause = within / u32::try_from(batches).unwrap_or(u32::MAX);
+        while !handles.is_empty() {
+            let rest = handles.len().saturating_sub(BATCH_MAX);
+            self.check(handles.split_off(rest)).await;
+            if !pause.is_zero() && !handles.is_empty() && self.wait(pause).await {
+                return true;
             }
         }
+        false
     }
 
     /// Waits; true when it was cut short.

@@ -70,7 +70,7 @@ async fn read(shared: Arc<Shared>, mut stream: Receiver) -> Result<(), DecodeErr
 
 fn hand_out(shared: &Shared, frame: MeshFrame) {
     let metrics = &shared.metrics;
-    for push in frame.0 {
+    for push in frame.pushes {
         for route in push.routes {
             match shared.routes.push(push.user, route, push.deliver.clone()) {
                 Pushed::Taken => metrics.pushes.inc(),
@@ -78,5 +78,9 @@ fn hand_out(shared: &Shared, frame: MeshFrame) {
                 Pushed::Stray => metrics.push_stray.inc(),
             }
         }
+    }
+    if frame.lost {
+        metrics.mesh_lost.inc();
+        shared.check_soon.notify_one();
     }
 }

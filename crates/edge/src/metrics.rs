@@ -49,6 +49,8 @@ pub struct EdgeMetrics {
     pub cursors: IntCounter,
     /// Links from workers that broke.
     pub mesh_broken: IntCounter,
+    /// Frames from workers that said that pushes were dropped; heads are compared then.
+    pub mesh_lost: IntCounter,
 }
 
 impl EdgeMetrics {
@@ -121,6 +123,7 @@ impl EdgeMetrics {
             store_failed: counter("store_failed_total", "Failed store operations.")?,
             cursors: counter("cursors_total", "Cursors stored.")?,
             mesh_broken: counter("mesh_broken_total", "Links from workers that broke.")?,
+            mesh_lost: counter("mesh_lost_total", "Times workers said that pushes were dropped.")?,
         })
     }
 

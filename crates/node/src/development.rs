@@ -3,7 +3,8 @@
 //!
 //! Layout, below `DATA/dev` (mode 0700, files 0600): `ca.pem` and `ca.key` (the authority),
 //! `server.pem` and `server.key` (made anew at each start), `token.key` (Ed25519, PKCS #8, DER) and
-//! `jwks.json` (its public half), `cluster.json` (where the running cluster is).
+//! `jwks.json` (its public half), `secret` (what `listen.secret` is, 64 hexadecimal digits),
+//! `cluster.json` (where the running cluster is).
 
 use std::{
     fs,
@@ -62,6 +63,7 @@ impl Development {
         builder.recursive(true).mode(0o700);
         builder.create(&this.folder).map_err(|error| this.unusable(&this.folder, &error))?;
         this.prepare_token_key()?;
+        this.prepare_secret()?;
         this.prepare_certificates(address)?;
         Ok(this)
     }
@@ -105,6 +107,16 @@ impl Development {
     #[must_use]
     pub fn jwks_file(&self) -> PathBuf {
         self.path("jwks.json")
+    }
+
+    /// What edges derive their keys from. The same at every start, so that a process which takes
+    /// the place of a killed one can tell its clients at once that their connections are gone.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn secret(&self) -> Outcome<String> {
+        let path = self.path("secret");
+        fs::read_to_string(&path).map_err(|error| self.unusable(&path, &error))
     }
 
     /// Says where the cluster is; [`Self::withdraw`] takes it back.
@@ -179,6 +191,16 @@ impl Development {
             "x": public,
         }] });
         self.write("jwks.json", set.to_string().as_bytes())
+    }
+
+    fn prepare_secret(&self) -> Outcome {
+        if self.path("secret").exists() {
+            return Ok(());
+        }
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret).expect("the system has random numbers");
+        let digits: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.write("secret", digits.as_bytes())
     }
 
     fn prepare_certificates(&self, address: IpAddr) -> Outcome {
@@ -271,15 +293,17 @@ mod tests {
     }
 
     #[test]
-    fn the_authority_and_the_token_key_stay_the_server_certificate_does_not() {
+    fn the_authority_and_the_keys_stay_the_server_certificate_does_not() {
+        const FILES: [&str; 6] =
+            ["ca.pem", "ca.key", "token.key", "jwks.json", "secret", "server.pem"];
         let data = tempfile::tempdir().unwrap();
         let read = |file: &str| fs::read(data.path().join("dev").join(file)).unwrap();
         prepare(data.path());
-        let before = ["ca.pem", "ca.key", "token.key", "jwks.json", "server.pem"].map(read);
+        let before = FILES.map(read);
         prepare(data.path());
-        let after = ["ca.pem", "ca.key", "token.key", "jwks.json", "server.pem"].map(read);
-        assert_eq!(before[..4], after[..4]);
-        assert_ne!(before[4], after[4]);
+        let after = FILES.map(read);
+        assert_eq!(before[..5], after[..5]);
+        assert_ne!(before[5], after[5]);
     }
 
     #[test]

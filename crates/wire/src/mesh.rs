@@ -14,7 +14,13 @@ use crate::{
 
 /// A batch of pushes, one frame of the mesh. A push is a hint: losing one costs a catch-up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MeshFrame(pub Vec<Push>);
+pub struct MeshFrame {
+    /// In the order in which the rows were stored, for each mailbox.
+    pub pushes: Vec<Push>,
+    /// Pushes for this edge were dropped, nobody knows which: it compares the mailboxes of its
+    /// devices with what they were given.
+    pub lost: bool,
+}
 
 /// A new row for connected devices of one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,12 +36,12 @@ pub struct Push {
 impl MeshFrame {
     /// Appends the frame with its length to `out`.
     pub fn encode(&self, out: &mut BytesMut) {
-        let pushes = self.0.iter().map(|push| proto::Push {
+        let pushes = self.pushes.iter().map(|push| proto::Push {
             user: Bytes::copy_from_slice(push.user.as_bytes()),
             routes: push.routes.iter().map(route_to_wire).collect(),
             deliver: Some(push.deliver.to_wire()),
         });
-        codec::encode(&proto::MeshFrame { pushes: pushes.collect() }, out);
+        codec::encode(&proto::MeshFrame { pushes: pushes.collect(), lost: self.lost }, out);
     }
 
     /// The frame in `bytes`, which come without their length.
@@ -44,7 +50,8 @@ impl MeshFrame {
     /// When they are not a frame within its limits: the link cannot go on.
     pub fn decode(bytes: Bytes) -> Result<Self, DecodeError> {
         let frame = proto::MeshFrame::decode(bytes)?;
-        frame.pushes.into_iter().map(Push::parse).collect::<Result<_, _>>().map(Self)
+        let pushes = frame.pushes.into_iter().map(Push::parse).collect::<Result<_, _>>()?;
+        Ok(Self { pushes, lost: frame.lost })
     }
 }
 

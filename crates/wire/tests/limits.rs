@@ -313,7 +313,8 @@ fn a_push_goes_to_the_devices_a_user_can_have() {
         let route = |index| (sample::device(), wire::Generation::new(index));
         let routes = (0..count).map(route).collect();
         let mut out = BytesMut::new();
-        MeshFrame(vec![Push { user: users(1)[0], routes, deliver: deliver(7) }]).encode(&mut out);
+        let push = Push { user: users(1)[0], routes, deliver: deliver(7) };
+        MeshFrame { pushes: vec![push], lost: false }.encode(&mut out);
         MeshFrame::decode(take_frame(&mut out, usize::MAX).unwrap().unwrap()).map(|_| ())
     };
     assert_eq!(push(64), Ok(()));

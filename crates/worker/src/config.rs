@@ -51,9 +51,9 @@ pub struct WorkerConfig {
     /// Batches of rows that wait to be pushed, of at most `store_rows_max` rows and about
     /// `batch_bytes_max` bytes each. One more is not pushed and counted.
     pub push_batches_queued: usize,
-    /// Pushes that wait for one edge. One more is dropped and counted.
+    /// Pushes that wait for one edge. One more is dropped, counted, and the edge told.
     pub push_edge_queued: usize,
-    /// Bytes of pushes that wait for one edge. A push beyond is dropped and counted.
+    /// Bytes of pushes that wait for one edge. A push beyond is dropped likewise.
     pub push_edge_queued_bytes: usize,
     /// Time for one look at presence; what is not found in time is not pushed.
     pub presence_within: Duration,

@@ -1,11 +1,12 @@
 //! Rows to connected devices: hints, in order for each mailbox, lost when there is no room.
 //!
 //! Lanes offer the rows they stored and never wait. One task looks at presence for all that is
-//! waiting at once and hands each push to the link of its edge. What is lost on the way, at a full
-//! queue or a broken link, shows to the edge as a gap, or at its next head check; the device then
-//! reads its mailbox.
+//! waiting at once and hands each push to the link of its edge. When some are lost on the way, at a
+//! full queue or a broken link, the edge is told and compares mailboxes; the devices that miss
+//! something then read theirs.
 
 mod link_task;
+mod losses;
 
 use std::{
     collections::HashMap,
@@ -14,7 +15,10 @@ use std::{
 };
 
 use link::MeshDialer;
-use ports::{Presence, StoreError, presence::Route};
+use ports::{
+    Presence, StoreError,
+    presence::{Lease, Route},
+};
 use tokio::{
     sync::mpsc::{self, error::TrySendError},
     task::JoinSet,
@@ -26,7 +30,10 @@ use wire::{EdgeId, UserId, delivery_frame::Deliver, limits::DEVICES_REMEMBERED_M
 use crate::{
     config::WorkerConfig,
     metrics::{Pushed, WorkerMetrics},
-    push::link_task::{Link, LinkTask},
+    push::{
+        link_task::{Link, LinkTask},
+        losses::Losses,
+    },
 };
 
 /// Rows looked up in presence at a time.
@@ -41,10 +48,12 @@ pub(crate) struct NewRow {
     pub(crate) deliver: Deliver,
 }
 
-/// Where lanes leave rows to be pushed. Bounded; a batch that finds it full is shed and counted.
+/// Where lanes leave rows to be pushed. Bounded; a batch that finds it full is shed, counted, and
+/// told to all edges.
 #[derive(Clone)]
 pub(crate) struct PushQueue {
     batches: mpsc::Sender<Vec<NewRow>>,
+    losses: Arc<Losses>,
     metrics: WorkerMetrics,
 }
 
@@ -57,6 +66,8 @@ pub(crate) struct Pusher {
     batches: mpsc::Receiver<Vec<NewRow>>,
     links: HashMap<EdgeId, Link>,
     tasks: JoinSet<()>,
+    /// Rows were dropped before it was known which edges they were for.
+    losses: Arc<Losses>,
 }
 
 impl PushQueue {
@@ -68,6 +79,7 @@ impl PushQueue {
         }
         if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.batches.try_send(rows) {
             self.metrics.pushed(Pushed::Overflow, count);
+            self.losses.add();
         }
     }
 }
@@ -80,9 +92,11 @@ impl Pusher {
         metrics: WorkerMetrics,
     ) -> (PushQueue, Self) {
         let (sender, batches) = mpsc::channel(config.push_batches_queued.max(1));
-        let queue = PushQueue { batches: sender, metrics: metrics.clone() };
+        let losses = Arc::<Losses>::default();
+        let queue =
+            PushQueue { batches: sender, losses: Arc::clone(&losses), metrics: metrics.clone() };
         let (links, tasks) = (HashMap::new(), JoinSet::new());
-        (queue, Self { config, presence, dialer, metrics, batches, links, tasks })
+        (queue, Self { config, presence, dialer, metrics, batches, links, tasks, losses })
     }
 
     /// Runs until stopped; then what waits for an edge is still written, for a moment.
@@ -124,6 +138,9 @@ impl Pusher {
         let lookup = self.presence.lookup(users);
         let Some(mut routes) = self.within(lookup).await else {
             self.metrics.pushed(Pushed::Presence, rows.len());
+            // Whoever has a link hears of it now, the others when presence answers again.
+            self.losses.add();
+            self.links.values().for_each(Link::lose);
             return;
         };
         // By user, then by edge: the routes of one push lie side by side.
@@ -136,6 +153,9 @@ impl Pusher {
             for of_edge in of_user.chunk_by(|a, b| a.edge == b.edge) {
                 of_edge.chunks(DEVICES_REMEMBERED_MAX).for_each(|routes| self.send(routes, row));
             }
+        }
+        if self.losses.is_untold() {
+            self.sweep().await;
         }
     }
 
@@ -160,13 +180,20 @@ impl Pusher {
         if routes.iter().all(|route| self.links.contains_key(&route.edge)) {
             return;
         }
-        let Some(leases) = self.within(self.presence.leases()).await else { return };
+        match self.within(self.presence.leases()).await {
+            Some(leases) => self.open(leases),
+            None => self.losses.add(),
+        }
+    }
+
+    /// Opens links to those of these edges that have none.
+    fn open(&mut self, leases: Vec<Lease>) {
         for lease in leases {
             if self.links.contains_key(&lease.edge) {
                 continue;
             }
             let (sender, pushes) = mpsc::channel(self.config.push_edge_queued.max(1));
-            let queued_bytes = Arc::new(AtomicUsize::new(0));
+            let (queued_bytes, losses) = (Arc::new(AtomicUsize::new(0)), Arc::<Losses>::default());
             let bytes_max = self.config.push_edge_queued_bytes;
             let task = LinkTask {
                 address: lease.address,
@@ -175,19 +202,30 @@ impl Pusher {
                 metrics: self.metrics.clone(),
                 pushes,
                 queued_bytes: Arc::clone(&queued_bytes),
+                losses: Arc::clone(&losses),
             };
             self.tasks.spawn(task.run());
-            self.links.insert(lease.edge, Link::new(sender, queued_bytes, bytes_max));
+            self.links.insert(lease.edge, Link::new(sender, queued_bytes, bytes_max, losses));
         }
     }
 
-    /// Gives up links to edges whose lease is gone: their tasks write what they have and end.
+    /// Gives up links to edges whose lease is gone: their tasks write what they have and end. Tells
+    /// all edges of what was lost while presence did not say who is where.
     async fn sweep(&mut self) {
-        if self.links.is_empty() {
+        let lost = self.losses.take();
+        if self.links.is_empty() && !lost {
             return;
         }
-        if let Some(leases) = self.within(self.presence.leases()).await {
-            self.links.retain(|edge, _| leases.iter().any(|lease| lease.edge == *edge));
+        let Some(leases) = self.within(self.presence.leases()).await else {
+            if lost {
+                self.losses.add();
+            }
+            return;
+        };
+        self.links.retain(|edge, _| leases.iter().any(|lease| lease.edge == *edge));
+        if lost {
+            self.open(leases);
+            self.links.values().for_each(Link::lose);
         }
     }
 

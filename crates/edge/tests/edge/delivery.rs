@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use edge::EdgeConfig;
+use ports::mailbox::Cursor;
 use wire::{
     ClientFrame, DeliveryFrame, Seq, UserId,
     delivery_frame::Deliver,
@@ -27,8 +28,13 @@ impl Worker {
     async fn push(&mut self, cluster: &Cluster, user: UserId, seq: Seq, prev: Option<Seq>) {
         let routes = cluster.world.routes().iter().map(|r| (r.device, r.generation)).collect();
         let deliver = Deliver { seq, prev, log_time_ms: NOW_MS, item: item(user, "pushed") };
+        let pushes = vec![Push { user, routes, deliver }];
+        self.write(MeshFrame { pushes, lost: false }).await;
+    }
+
+    async fn write(&mut self, frame: MeshFrame) {
         let mut out = BytesMut::new();
-        MeshFrame(vec![Push { user, routes, deliver }]).encode(&mut out);
+        frame.encode(&mut out);
         while !out.is_empty() {
             self.1.write(&mut out).await.unwrap();
         }
@@ -106,6 +112,22 @@ async fn a_broken_link_of_a_worker_has_mailboxes_compared_at_once() {
 }
 
 #[tokio::test]
+async fn a_worker_that_lost_pushes_has_mailboxes_compared_at_once() {
+    let cluster = Cluster::start().await;
+    let bob = user("bob");
+    let mut client = cluster.connect("bob", &Key::new()).await;
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
+    let mut worker = Worker::link(&cluster).await;
+    let lost = MeshFrame { pushes: Vec::new(), lost: true };
+    for text in ["unheard", "and unheard again, right after"] {
+        let row = cluster.world.put_row(bob, item(bob, text));
+        worker.write(lost.clone()).await;
+        assert_eq!(delivered_seq(&mut client).await, row);
+        assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp { head: row, prev: row });
+    }
+}
+
+#[tokio::test]
 async fn routes_that_presence_forgot_are_written_again() {
     let config = EdgeConfig { lease_ttl_ms: 1_000, ..EdgeConfig::default() };
     let cluster = Cluster::start_with(config).await;
@@ -147,8 +169,13 @@ async fn a_device_away_for_longer_than_rows_are_kept_is_told_from_where() {
     let config = EdgeConfig { retention_ms: 1_000, ..EdgeConfig::default() };
     let cluster = Cluster::start_with(config).await;
     let key = Key::new();
-    cluster.connect("bob", &key).await;
     let bob = user("bob");
+    let mut client = cluster.connect("bob", &key).await;
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
+    // Only then is it not stored any more that the device has everything now.
+    cluster.until(|| cluster.world.cursor(bob, key.device()).is_some()).await;
+    let cursor = Cursor { seq: Seq::ZERO, caught_up_ms: NOW_MS - 10_000 };
+    cluster.world.set_cursor(bob, key.device(), cursor);
     cluster.world.age_devices(bob, 10_000);
     let row = cluster.world.put_row(bob, item(bob, "kept"));
     let mut client = cluster.connect("bob", &key).await;

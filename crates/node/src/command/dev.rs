@@ -4,7 +4,7 @@ use std::{io::IsTerminal as _, path::Path};
 
 use crate::{
     cli::{DATA_DEFAULT, DevArgs},
-    config::{self, Config},
+    config::{self, Config, value::Secret},
     development::{self, Cluster, Development},
     failure::Outcome,
     output, run, telemetry,
@@ -23,6 +23,9 @@ pub async fn run(args: DevArgs) -> Outcome {
     telemetry::start(&config.telemetry)?;
     let development = Development::prepare(&args.data, args.listen.ip())?;
     use_development(&mut config, &development);
+    if config.listen.secret.reveal().is_none() {
+        config.listen.secret = Secret::new(development.secret()?);
+    }
     let announced = std::cell::Cell::new(false);
     let ended = run::run(&config, |started| {
         let address = started.address.unwrap_or(args.listen);

@@ -2,14 +2,9 @@
 
 use std::time::Duration;
 
-use client::{ChangeError, Client};
 use serde::Serialize;
 use tokio::task::JoinSet;
-use wire::{
-    Address, GroupId, Seq,
-    item::{Body, GroupChange, Role},
-    limits::PAGE_ROWS_MAX,
-};
+use wire::item::{GroupChange, Role};
 
 use crate::{
     cli::{Format, GroupArgs, GroupCommand, GroupMembersArgs, GroupRoleArgs, RoleArg},
@@ -23,9 +18,6 @@ use crate::{
 
 /// The cluster's decision is waited for this long.
 const DECIDED_WITHIN: Duration = Duration::from_secs(20);
-
-/// The end of a full mailbox is looked at this often for a decision.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A member as JSON.
 #[derive(Serialize)]
@@ -93,50 +85,15 @@ async fn change(
     let mut tasks = JoinSet::new();
     tasks.spawn(recv::pass_over(client.inbox()));
     let id = name::group_id(&place.issuer, &group);
-    let decided = peer::within(DECIDED_WITHIN, "the change", decide(&client, id, change)).await;
+    let changed = client.change_group(id, change);
+    let changed = peer::within(DECIDED_WITHIN, "the change", changed).await;
     client.close().await;
-    decided??;
+    changed?.map_err(|error| peer::change_failure(&error))?;
     match args.output.format {
         Format::Json => {
             output::json(&serde_json::json!({ "group": format!("#{group}"), "done": done }))
         }
         Format::Text => output::line(&format!("#{group} {done}")),
-    }
-}
-
-/// Asks for a change and waits for the decision, which comes by the mailbox. When more waits there,
-/// not acknowledged, than a device is given at once, the decision is found by looking at the end.
-async fn decide(client: &Client, group: GroupId, change: GroupChange) -> Outcome {
-    let newest = client.history(None, 1).await.map_err(|error| peer::request_failure(&error))?;
-    let before = newest.rows.first().map_or(Seq::ZERO, |(seq, _, _)| *seq);
-    tokio::select! {
-        biased;
-        changed = client.change_group(group, change) => {
-            changed.map_err(|error| peer::change_failure(&error))
-        }
-        found = find_decision(client, group, before) => found,
-    }
-}
-
-async fn find_decision(client: &Client, group: GroupId, after: Seq) -> Outcome {
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let page = client.history(None, PAGE_ROWS_MAX).await;
-        let page = page.map_err(|error| peer::request_failure(&error))?;
-        let newer = page.rows.into_iter().take_while(|(seq, _, _)| *seq > after);
-        for item in newer.filter_map(|(_, _, item)| item.ok()) {
-            let is_ours = item.id.device == client.device() && item.to == Address::Group(group);
-            match item.body {
-                Body::GroupChange(_) if is_ours => return Ok(()),
-                Body::Verdict(verdict) if is_ours => {
-                    return Err(peer::change_failure(&ChangeError::Refused(verdict)));
-                }
-                Body::Message(_)
-                | Body::GroupChange(_)
-                | Body::DeviceChange(_)
-                | Body::Verdict(_) => {}
-            }
-        }
     }
 }
 

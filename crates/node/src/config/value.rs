@@ -55,6 +55,12 @@ impl Size {
 }
 
 impl Secret {
+    /// A secret that is there.
+    #[must_use]
+    pub const fn new(text: String) -> Self {
+        Self(Some(text))
+    }
+
     /// The secret itself, when there is one.
     #[must_use]
     pub fn reveal(&self) -> Option<&str> {

@@ -23,6 +23,8 @@ struct Edge {
     stream: Option<(Connection, Receiver)>,
     buffer: BytesMut,
     waiting: Vec<Push>,
+    /// Frames so far that said that pushes were lost.
+    told: usize,
 }
 
 impl Edge {
@@ -31,7 +33,7 @@ impl Edge {
         let listener = house.hub.listen(&address);
         let lease = Lease { edge: EdgeId::new(id), address };
         house.engines.presence.renew_lease(lease, LEASE).await.unwrap();
-        Self { listener, stream: None, buffer: BytesMut::new(), waiting: Vec::new() }
+        Self { listener, stream: None, buffer: BytesMut::new(), waiting: Vec::new(), told: 0 }
     }
 
     /// The next push, over a new link when the old one is gone.
@@ -41,12 +43,26 @@ impl Edge {
 
     async fn next_push(&mut self) -> Push {
         loop {
+            if let Some(push) = self.next_event().await {
+                return push;
+            }
+        }
+    }
+
+    /// The next push, or that some were lost.
+    async fn next_event(&mut self) -> Option<Push> {
+        loop {
             if !self.waiting.is_empty() {
-                return self.waiting.remove(0);
+                return Some(self.waiting.remove(0));
             }
             if let Some(frame) = codec::take_frame(&mut self.buffer, MESH_FRAME_BYTES_MAX).unwrap()
             {
-                self.waiting = MeshFrame::decode(frame).unwrap().0;
+                let frame = MeshFrame::decode(frame).unwrap();
+                self.waiting = frame.pushes;
+                if frame.lost {
+                    self.told += 1;
+                    return None;
+                }
                 continue;
             }
             if let Some((_, stream)) = &mut self.stream
@@ -123,6 +139,25 @@ async fn a_broken_link_is_opened_again() {
     };
     let push = timeout(WITHIN, arrives).await.unwrap();
     assert!(push.deliver.prev.is_some());
+    assert!(edge.told > 0, "the edge looks for what was lost meanwhile");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn an_edge_is_told_when_there_was_no_room_for_its_pushes() {
+    let house = House::new(1);
+    let mut edge = Edge::new(&house, 1).await;
+    attach(&house, 2, 1, 1).await;
+    // All of them wait before the worker starts: they come to the queue together.
+    for step in 0..300 {
+        house.say(user(1), Address::User(user(2)), &format!("{step}")).await;
+    }
+    let running = house.start(worker::WorkerConfig { push_edge_queued: 4, ..config() });
+    let told = async { while edge.next_event().await.is_some() {} };
+    timeout(WITHIN, told).await.expect("the edge is told");
+    house.settle().await;
+    assert_eq!(house.rows(user(2)).await.len(), 300);
+    assert!(running.count("pushes_total", "overflow") > 0);
     running.stop().await;
 }
 

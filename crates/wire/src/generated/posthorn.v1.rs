@@ -591,6 +591,9 @@ pub struct Membership {
 pub struct MeshFrame {
     #[prost(message, repeated, tag = "1")]
     pub pushes: ::prost::alloc::vec::Vec<Push>,
+    /// pushes for this edge were dropped before this frame
+    #[prost(bool, tag = "2")]
+    pub lost: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Push {

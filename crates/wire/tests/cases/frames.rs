@@ -199,8 +199,12 @@ fn add_mesh(cases: &mut Vec<Case>) {
         push(0xbb, vec![(device(), Generation::new(u64::MAX))]),
     ];
     let mesh = |name, what, value| frame(name, what, value, MeshFrame::encode, MeshFrame::decode);
+    let told = |pushes| MeshFrame { pushes, lost: false };
     cases.extend([
-        mesh("mesh", "MeshFrame: two pushes", MeshFrame(pushes)),
-        mesh("mesh_empty", "MeshFrame: no push", MeshFrame(Vec::new())),
+        mesh("mesh", "MeshFrame: two pushes", told(pushes)),
+        mesh("mesh_empty", "MeshFrame: no push", told(Vec::new())),
+        mesh("mesh_lost", "MeshFrame: no push, some were lost", {
+            MeshFrame { pushes: Vec::new(), lost: true }
+        }),
     ]);
 }

@@ -224,7 +224,7 @@ pub(crate) fn mesh_frame() -> impl Strategy<Value = MeshFrame> {
         routes,
         deliver,
     });
-    vec(push, 0..4).prop_map(MeshFrame)
+    (vec(push, 0..4), any::<bool>()).prop_map(|(pushes, lost)| MeshFrame { pushes, lost })
 }
 
 fn partition() -> impl Strategy<Value = Partition> {

@@ -19,6 +19,7 @@ use wire::{
 use crate::{
     config::WorkerConfig,
     metrics::{Pushed, WorkerMetrics},
+    push::losses::Losses,
     retry::Backoff,
 };
 
@@ -35,12 +36,14 @@ pub(crate) struct Link {
     pushes: mpsc::Sender<Push>,
     queued_bytes: Arc<AtomicUsize>,
     bytes_max: usize,
+    losses: Arc<Losses>,
 }
 
 /// Holds the connection to one edge. Ends when its [`Link`] is dropped.
 ///
 /// Pushes are written as soon as the link can take them; those that come while it writes go
-/// together into the next frames, so a busy link has large frames and an idle one no delay.
+/// together into the next frames, so a busy link has large frames and an idle one no delay. When
+/// some were dropped, the next frame says so.
 pub(crate) struct LinkTask {
     pub(crate) address: String,
     pub(crate) dialer: MeshDialer,
@@ -48,6 +51,7 @@ pub(crate) struct LinkTask {
     pub(crate) metrics: WorkerMetrics,
     pub(crate) pushes: mpsc::Receiver<Push>,
     pub(crate) queued_bytes: Arc<AtomicUsize>,
+    pub(crate) losses: Arc<Losses>,
 }
 
 /// Why a task stopped writing.
@@ -65,22 +69,31 @@ impl Link {
         pushes: mpsc::Sender<Push>,
         queued_bytes: Arc<AtomicUsize>,
         bytes_max: usize,
+        losses: Arc<Losses>,
     ) -> Self {
-        Self { pushes, queued_bytes, bytes_max }
+        Self { pushes, queued_bytes, bytes_max, losses }
     }
 
-    /// Queues a push; whether there was room.
+    /// Queues a push; whether there was room. If not, the edge is told.
     pub(crate) fn offer(&self, push: Push) -> bool {
         let bytes = frame_bytes(&push);
-        if self.queued_bytes.load(Ordering::Relaxed) + bytes > self.bytes_max {
-            return false;
+        let mut taken = self.queued_bytes.load(Ordering::Relaxed) + bytes <= self.bytes_max;
+        if taken {
+            self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+            taken = self.pushes.try_send(push).is_ok();
+            if !taken {
+                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
         }
-        self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let taken = self.pushes.try_send(push).is_ok();
         if !taken {
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.lose();
         }
         taken
+    }
+
+    /// Tells the edge that pushes which may have been for it were dropped.
+    pub(crate) fn lose(&self) {
+        self.losses.add();
     }
 }
 
@@ -97,6 +110,8 @@ impl LinkTask {
                     tracing::warn!(address = self.address, "an edge does not read its pushes");
                 }
             }
+            // The edge looks when the link breaks; what is dropped from now on comes after that.
+            self.losses.add();
             if !self.drop_during(&mut backoff).await {
                 return;
             }
@@ -125,18 +140,15 @@ impl LinkTask {
         let mut taken = Vec::new();
         let mut out = BytesMut::new();
         loop {
-            let count = tokio::select! {
+            let is_over = tokio::select! {
                 biased;
                 closed = connection.closed() => return Broken::Link(LinkError::Closed(closed)),
-                count = self.pushes.recv_many(&mut taken, TAKE_MAX) => count,
+                count = self.pushes.recv_many(&mut taken, TAKE_MAX) => count == 0,
+                () = self.losses.noticed() => false,
             };
-            if count == 0 {
-                stream.finish();
-                return Broken::Ended;
-            }
-            let mut bytes = 0;
-            for frame in frames(std::mem::take(&mut taken)) {
-                bytes += frame.0.iter().map(frame_bytes).sum::<usize>();
+            let (mut bytes, count) = (0, taken.len());
+            for frame in frames(std::mem::take(&mut taken), self.losses.take()) {
+                bytes += frame.pushes.iter().map(frame_bytes).sum::<usize>();
                 frame.encode(&mut out);
             }
             let written = async {
@@ -150,7 +162,11 @@ impl LinkTask {
             let broken = match written {
                 Ok(Ok(())) => {
                     self.metrics.pushed(Pushed::Sent, count);
-                    continue;
+                    if !is_over {
+                        continue;
+                    }
+                    stream.finish();
+                    return Broken::Ended;
                 }
                 Ok(Err(error)) => Broken::Link(error),
                 Err(_) => Broken::Slow,
@@ -185,21 +201,22 @@ fn frame_bytes(push: &Push) -> usize {
     PUSH_BYTES + push.routes.len() * ROUTE_BYTES + push.deliver.item.len()
 }
 
-/// The pushes in frames within the limit, in order.
-fn frames(pushes: Vec<Push>) -> Vec<MeshFrame> {
+/// The pushes in frames within the limit, in order; the last one says whether some were `lost`.
+fn frames(pushes: Vec<Push>, lost: bool) -> Vec<MeshFrame> {
     let mut frames = Vec::new();
-    let (mut frame, mut frame_len) = (Vec::new(), 0);
+    let (mut frame, mut frame_len) = (MeshFrame::default(), 0);
     for push in pushes {
         let bytes = frame_bytes(&push);
-        if frame_len + bytes > MESH_FRAME_BYTES_MAX && !frame.is_empty() {
-            frames.push(MeshFrame(std::mem::take(&mut frame)));
+        if frame_len + bytes > MESH_FRAME_BYTES_MAX && !frame.pushes.is_empty() {
+            frames.push(std::mem::take(&mut frame));
             frame_len = 0;
         }
         frame_len += bytes;
-        frame.push(push);
+        frame.pushes.push(push);
     }
-    if !frame.is_empty() {
-        frames.push(MeshFrame(frame));
+    frame.lost = lost;
+    if frame != MeshFrame::default() {
+        frames.push(frame);
     }
     frames
 }
@@ -239,11 +256,11 @@ mod tests {
             .map(|(seq, size)| push(seq, DEVICES_REMEMBERED_MAX, *size))
             .collect();
         let mut decoded = Vec::new();
-        for frame in frames(pushes.clone()) {
+        for frame in frames(pushes.clone(), false) {
             let mut out = BytesMut::new();
             frame.encode(&mut out);
             let frame = codec::take_frame(&mut out, MESH_FRAME_BYTES_MAX).unwrap().unwrap();
-            decoded.extend(MeshFrame::decode(frame).unwrap().0);
+            decoded.extend(MeshFrame::decode(frame).unwrap().pushes);
         }
         assert_eq!(decoded, pushes);
     }
@@ -251,11 +268,15 @@ mod tests {
     #[test]
     fn a_full_queue_sheds_by_count_and_by_bytes() {
         let (sender, _pushes) = mpsc::channel(2);
-        let link = Link::new(sender, Arc::default(), 1000);
+        let losses = Arc::<Losses>::default();
+        let link = Link::new(sender, Arc::default(), 1000, Arc::clone(&losses));
         assert!(link.offer(push(1, 1, 100)));
+        assert!(!losses.take());
         assert!(!link.offer(push(2, 1, 900)));
+        assert!(losses.take());
         assert!(link.offer(push(3, 1, 100)));
         assert!(!link.offer(push(4, 1, 1)));
+        assert!(losses.take() && !losses.take());
         assert_eq!(link.queued_bytes.load(Ordering::Relaxed), 2 * frame_bytes(&push(1, 1, 100)));
     }
 }

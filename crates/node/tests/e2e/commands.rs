@@ -1,112 +1,11 @@
-//! The program as people use it: processes, QUIC on loopback, signals, exit codes.
-#![allow(clippy::unwrap_used)]
+//! The commands, as people type them.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Output, Stdio},
 };
 
-const POSTHORN: &str = env!("CARGO_BIN_EXE_posthorn");
-
-/// A development cluster in a folder of its own; killed when dropped.
-struct Dev {
-    child: Child,
-    address: String,
-}
-
-impl Dev {
-    /// Starts it and waits until it says that it serves.
-    fn start(data: &Path) -> Self {
-        Self::start_at(data, "127.0.0.1:0")
-    }
-
-    /// As [`Self::start`], at an address that an earlier one was given.
-    fn start_at(data: &Path, listen: &str) -> Self {
-        let mut child = Command::new(POSTHORN)
-            .args(["dev", "--listen", listen, "--admin", "127.0.0.1:0", "--data"])
-            .arg(data)
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("Posthorn is running on ").expect("it says so");
-        let address = address.split_whitespace().next().unwrap().to_owned();
-        // The rest of the welcome has to go somewhere.
-        let _rest = std::thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
-        Self { child, address }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Sends SIGTERM and gives the exit code.
-    fn terminate(mut self) -> Option<i32> {
-        terminate(&self.child);
-        self.child.wait().unwrap().code()
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
-fn terminate(child: &Child) {
-    let pid = child.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-}
-
-/// Starts a command without waiting for it.
-fn spawn(data: &Path, arguments: &str) -> Child {
-    Command::new(POSTHORN)
-        .args(arguments.split_whitespace())
-        .arg("--data")
-        .arg(data)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap()
-}
-
-/// Runs a command with this standard input; `arguments` are separated by white space.
-fn run(data: &Path, arguments: &str, input: &str) -> Output {
-    let mut child = spawn(data, arguments);
-    // The command may end without reading its input.
-    child.stdin.take().unwrap().write_all(input.as_bytes()).ok();
-    child.wait_with_output().unwrap()
-}
-
-/// The standard output of a command that must succeed.
-fn ok(data: &Path, arguments: &str, input: &str) -> String {
-    let output = run(data, arguments, input);
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "posthorn {arguments}: {stderr}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// The exit code and standard error of a command that must fail.
-fn fails(data: &Path, arguments: &str) -> (i32, String) {
-    let output = run(data, arguments, "");
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    (output.status.code().unwrap(), stderr)
-}
-
-/// The texts of JSON lines.
-fn texts(lines: &str) -> Vec<String> {
-    let text = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
-        line["text"].as_str().unwrap().to_owned()
-    };
-    lines.lines().map(text).collect()
-}
+use crate::cluster::{Dev, command, fails, ok, signal, spawn, terminate, texts};
 
 #[test]
 fn what_was_accepted_survives_a_kill_and_comes_once_and_in_order() {
@@ -197,9 +96,7 @@ fn the_demo_routes_a_file_and_says_so_in_json() {
         .chain(["{\"group\":\"#team\",\"members\":[\"alice\",\"carol\"]}\n".to_owned()])
         .collect();
     std::fs::write(&file, lines).unwrap();
-    let demo = |input: &Path| {
-        Command::new(POSTHORN).args(["demo", "-o", "json", "--input"]).arg(input).output().unwrap()
-    };
+    let demo = |input: &Path| command("demo -o json --input").arg(input).output().unwrap();
     let output = demo(&file);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -235,35 +132,6 @@ fn a_follower_prints_what_comes_and_ends_when_asked() {
     assert_eq!(follower.wait().unwrap().code(), Some(0));
     assert_eq!(ok(data, "recv --as bob", ""), "");
     assert_eq!(ok(data, "recv --as alice", ""), "bob: back\n");
-}
-
-#[test]
-fn a_drain_and_a_kill_under_load_lose_nothing() {
-    const LINES: usize = 3000;
-    let folder = tempfile::tempdir().unwrap();
-    let data = folder.path();
-    let dev = Dev::start(data);
-    let address = dev.address.clone();
-    let mut sender = spawn(data, "send --as alice --to bob -o json");
-    let mut input = sender.stdin.take().unwrap();
-    let numbers: Vec<String> = (0..LINES).map(|number| number.to_string()).collect();
-    let feed = |input: &mut std::process::ChildStdin, numbers: &[String]| {
-        input.write_all(format!("{}\n", numbers.join("\n")).as_bytes()).unwrap();
-    };
-    // A pipe takes more than is sent at once: the sender is always in the middle of it.
-    feed(&mut input, &numbers[..1000]);
-    assert_eq!(dev.terminate(), Some(0));
-    let dev = Dev::start_at(data, &address);
-    feed(&mut input, &numbers[1000..2000]);
-    dev.kill();
-    let _dev = Dev::start_at(data, &address);
-    feed(&mut input, &numbers[2000..]);
-    drop(input);
-    let sent = sender.wait_with_output().unwrap();
-    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
-    let accepted = format!("{{\"accepted\":{LINES}}}\n");
-    assert_eq!(String::from_utf8(sent.stdout).unwrap(), accepted);
-    assert_eq!(texts(&ok(data, "recv --as bob -o json", "")), numbers);
 }
 
 #[test]
@@ -313,8 +181,7 @@ fn a_second_signal_ends_at_once_and_loses_nothing() {
     assert_eq!(lines.next().unwrap().unwrap(), "alice: first");
     ok(data, "send --as alice --to carol kept", "");
     // A client that does not leave by itself makes the drain last.
-    let pid = follower.id().to_string();
-    assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+    signal(&follower, "-STOP");
     terminate(&child);
     assert!(log.any(|line| line.unwrap().contains("a second signal ends at once")));
     terminate(&child);

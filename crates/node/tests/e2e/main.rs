@@ -1,0 +1,8 @@
+//! The program as people use it: processes, QUIC on loopback, signals, exit codes.
+#![allow(clippy::unwrap_used)]
+
+mod cluster;
+mod commands;
+mod groups;
+mod promises;
+mod readme;
