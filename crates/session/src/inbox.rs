@@ -150,8 +150,8 @@ impl Inbox {
         self.advance();
     }
 
-    /// After `prev` there is nothing up to `head`. Returns whether everything up to there was given:
-    /// not when something before `prev` is missing.
+    /// After `prev` there is nothing up to `head`. Returns whether everything up to there was
+    /// given: not when something before `prev` is missing.
     pub(crate) fn handle_caught_up(&mut self, head: Seq, prev: Seq) -> bool {
         let Some(connection) = &mut self.connection else { return false };
         //= protocol#recv-4
