@@ -61,7 +61,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: link::Connection, hal
         accepted = accepted => accepted,
     };
     let Ok(Ok((control, receiver))) = accepted else {
-        connection.close(CloseCode::Unauthenticated.code(), "no Hello in time");
+        connection.close(CloseCode::Unavailable.code(), "no Hello in time");
         return;
     };
     control.set_priority(CONTROL_PRIORITY);

@@ -31,9 +31,10 @@ pub struct EngineConfig {
     pub group_partitions: u16,
     /// The generation of the logs. Fixed when the directory is made.
     pub epoch: Epoch,
-    /// Bytes of records that wait for the committer. Over it: [`ports::log::Refused::Overload`].
+    /// Bytes of clients' records that wait for the committer. Over it:
+    /// [`ports::log::Refused::Overload`]. What follows from accepted records may be as much again.
     pub queue_bytes_max: usize,
-    /// Records that wait for the committer. Over it: [`ports::log::Refused::Overload`].
+    /// The same in records.
     pub queue_records_max: usize,
     /// Bytes of recent records kept in memory for readers, over all partitions. Beyond it readers
     /// read the disk.

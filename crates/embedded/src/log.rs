@@ -20,10 +20,9 @@ use crate::{
     config::{EngineConfig, millis},
     journal::{self, Later},
     lane::{Lane, Layout},
-    queue::{Append, Fate, OFFSETS_AT_RISK, Queue, Work},
+    queue::{Append, Fate, OFFSETS_AT_RISK, Origin, Queue, Work},
     reader::LogReader,
     segment::{Last, Segment, Segments, corrupt},
-    space::Space,
     store::Store,
 };
 
@@ -126,18 +125,23 @@ impl LogEngine {
         &self,
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
-        take_room: impl FnOnce(&Space, u64) -> bool,
+        origin: Origin,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
         let shared = &self.shared;
         let bytes = records.iter().map(|(_, record)| record.len()).sum();
         let index = |(partition, record)| (shared.layout.index(topic, partition), record);
         let records: Vec<_> = records.into_iter().map(index).collect();
         let queue = shared.queue.lock();
-        shared.queue.check(&queue, records.len(), bytes)?;
+        shared.queue.check(&queue, origin, records.len(), bytes)?;
         if shared.config.faults.refuses() {
             return Err(Refused::Overload);
         }
-        if !take_room(&shared.store.space, bytes as u64) {
+        let space = &shared.store.space;
+        let has_room = match origin {
+            Origin::Client => space.take_append(bytes as u64),
+            Origin::Owed => space.take_owed(bytes as u64),
+        };
+        if !has_room {
             return Err(Refused::Storage);
         }
         let fate = if records.iter().any(|(lane, _)| shared.lanes[*lane].has_untold()) {
@@ -188,7 +192,7 @@ impl Log for LogEngine {
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
-        self.append(topic, records, Space::take_append)
+        self.append(topic, records, Origin::Client)
     }
 
     fn try_append_owed(
@@ -196,7 +200,7 @@ impl Log for LogEngine {
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
-        self.append(topic, records, Space::take_owed)
+        self.append(topic, records, Origin::Owed)
     }
 
     fn open(

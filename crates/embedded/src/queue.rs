@@ -43,6 +43,15 @@ pub(crate) struct Append {
     pub(crate) fate: Fate,
 }
 
+/// Why something is appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// A client wants it.
+    Client,
+    /// It follows from what was accepted.
+    Owed,
+}
+
 /// What is known before about an append. Anything but `Succeeds` comes from a test's fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
@@ -89,15 +98,27 @@ impl Queue {
     ///
     /// # Errors
     /// It does not, and nothing was taken.
-    pub(crate) fn check(&self, state: &State, records: usize, bytes: usize) -> Result<(), Refused> {
+    pub(crate) fn check(
+        &self,
+        state: &State,
+        origin: Origin,
+        records: usize,
+        bytes: usize,
+    ) -> Result<(), Refused> {
         if state.closing {
             return Err(Refused::Closing);
         }
         if records > BATCH_RECORDS_MAX {
             return Err(Refused::Overload);
         }
-        let full =
-            state.records + records > self.records_max || state.bytes + bytes > self.bytes_max;
+        // Clients fill their half again at once, so workers, who come one call at a time, have
+        // another one.
+        let halves = match origin {
+            Origin::Client => 1,
+            Origin::Owed => 2,
+        };
+        let full = state.records + records > halves * self.records_max
+            || state.bytes + bytes > halves * self.bytes_max;
         // A call larger than the whole queue is taken when nothing else waits, or it never would
         // be.
         if full && state.records > 0 {

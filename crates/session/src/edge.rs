@@ -321,9 +321,11 @@ impl EdgeSession {
     /// The time [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Duration) {
         let ended = match self.state {
-            State::Silent { until } => (until <= now).then_some(CloseCode::Unauthenticated),
-            // A client stops for good when it is refused twice, and this edge is only slow.
-            State::Authenticating { until } => (until <= now).then_some(CloseCode::Unavailable),
+            // Not Unauthenticated: a client stops for good when it is refused twice, and here only
+            // its network or this edge is slow.
+            State::Silent { until } | State::Authenticating { until } => {
+                (until <= now).then_some(CloseCode::Unavailable)
+            }
             State::Open { token_expires } => {
                 (token_expires <= now).then_some(CloseCode::TokenExpired)
             }

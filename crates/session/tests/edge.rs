@@ -123,7 +123,8 @@ fn only_hello_comes_first_with_a_known_version_and_in_time() {
     let mut edge = EdgeSession::new(START);
     let due = edge.poll_timeout().unwrap();
     edge.handle_timeout(due);
-    assert_eq!(edge.poll_effect(), Some(Effect::Close(CloseCode::Unauthenticated)));
+    let late = Some(Effect::Close(CloseCode::Unavailable));
+    assert_eq!(edge.poll_effect(), late, "a slow network is no reason to stop for good");
     assert_eq!(edge.poll_timeout(), None);
 }
 
