@@ -187,7 +187,7 @@ impl State {
             }
             SessionEvent::Rejected(id, reason) => {
                 let error = SendError::Rejected(reason);
-                if let Some(waiter) = self.sends.remove(&id) {
+                if let Some(waiter) = waiting(self.sends.remove(&id)) {
                     let _ = waiter.send(Err(error));
                 } else if self.decide(id, Err(ChangeError::Send(error))).is_err() {
                     self.inbox.push_back(Pending::Rejected(id, reason));
@@ -243,4 +243,9 @@ impl State {
             | SessionEvent::Unresponsive => {}
         }
     }
+}
+
+/// Whoever waits for an answer, unless it has gone away: then the answer belongs to the inbox.
+fn waiting<T>(waiter: Option<oneshot::Sender<T>>) -> Option<oneshot::Sender<T>> {
+    waiter.filter(|waiter| !waiter.is_closed())
 }

@@ -3,11 +3,11 @@
 
 mod cluster;
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use client::{
     Address, ChangeError, Client, Closed, Config, ConnectError, Event, GroupChange, GroupId, Inbox,
-    Item, RequestError, Roots, Servers, StaticToken, TokenError, Verdict,
+    Item, Outcome, RequestError, Roots, Servers, StaticToken, TokenError, Verdict,
     store::{FileStore, MemoryStore},
 };
 use cluster::{Cluster, user};
@@ -163,6 +163,26 @@ async fn a_change_resolves_with_its_result() {
     assert!(next_item(&mut bob.inbox()).await.payload().is_none());
     let refused = alice.change_group(group, GroupChange::Leave).await;
     assert_eq!(refused, Err(ChangeError::Refused(Verdict::NotAMember)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_result_of_a_change_nobody_waits_for_any_more_comes_to_the_inbox() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let group = GroupId::from_bytes([1; 16]);
+    let change = alice.change_group(group, GroupChange::Create(Vec::new()));
+    assert!(tokio::time::timeout(Duration::ZERO, change).await.is_err(), "queued and dropped");
+    let mut inbox = alice.inbox();
+    let found = async {
+        loop {
+            if let Event::Result { outcome, .. } = inbox.next().await.unwrap() {
+                return outcome;
+            }
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(5), found).await;
+    assert!(matches!(outcome, Ok(Outcome::Happened(_))), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]

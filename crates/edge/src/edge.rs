@@ -144,8 +144,13 @@ impl Edge {
         let silence = Duration::from_millis(config.control_silence_ms);
         let control =
             Arc::new(Control::new(&*engines.log, silence, config.lag_max_ms, wall_clock()));
-        let publisher =
-            Publisher::new(engines.log.clone(), control.clone(), metrics.clone(), wall_clock);
+        let publisher = Publisher::new(
+            engines.log.clone(),
+            control.clone(),
+            metrics.clone(),
+            wall_clock,
+            config.retention_ms,
+        );
         let (presence, routes_to_write) = RouteQueue::new();
         let shared = Arc::new(Shared {
             routes: Routes::new(config.push_queue_len),

@@ -12,7 +12,7 @@ use wire::{
     Address, DeviceId, GroupId, Item, MessageId, Partition, Seq, Topic, UserId,
     client_frame::Send,
     item::{Body, DeviceChange, GroupChange},
-    limits::{GROUP_MEMBERS_MAX, TTL_MAX},
+    limits::GROUP_MEMBERS_MAX,
     record::{Delivery, GroupRecord, MailRecord},
     server_frame::{BusyReason, RejectReason},
     shard::partition_of,
@@ -42,6 +42,8 @@ pub(crate) struct Publisher {
     wall_clock: WallClock,
     mail_partitions: u16,
     group_partitions: u16,
+    /// Nothing is kept longer; the time to live of a send that names none.
+    ttl_max_s: u32,
     pub(crate) sizes: GroupSizes,
 }
 
@@ -108,8 +110,10 @@ impl Publisher {
         control: Arc<Control>,
         metrics: EdgeMetrics,
         wall_clock: WallClock,
+        retention_ms: u64,
     ) -> Self {
         Self {
+            ttl_max_s: u32::try_from(retention_ms / 1000).unwrap_or(u32::MAX).max(1),
             mail_partitions: log.partition_count(Topic::Mail),
             group_partitions: log.partition_count(Topic::Group),
             log,
@@ -123,7 +127,7 @@ impl Publisher {
     /// Hands a send to the log without waiting, after all earlier ones; or says why not.
     pub(crate) fn try_publish(&self, sender: &mut Sender, now: Duration, send: Send) -> Publishing {
         let now_ms = (self.wall_clock)();
-        if let Err(reason) = check_rules(sender.user, &send) {
+        if let Err(reason) = check_rules(sender.user, &send, self.ttl_max_s) {
             self.metrics.count_rejected(reason);
             return Publishing::Answered(Published::Reject(reason));
         }
@@ -181,7 +185,7 @@ impl Publisher {
             return Err(Refused::Overload);
         }
         let body = Body::DeviceChange(change);
-        let item = Item { id, to, sent_ms: now_ms, ttl_s: ttl_max_s(), body };
+        let item = Item { id, to, sent_ms: now_ms, ttl_s: self.ttl_max_s, body };
         let record = MailRecord { device_change: Some(item.encode()), ..MailRecord::default() };
         self.log.try_append(Topic::Mail, vec![(partition, record.encode())])
     }
@@ -212,7 +216,7 @@ impl Publisher {
         let Send { id, to, ttl_s, body, previous: _ } = send;
         let is_device_change = matches!(body, Body::DeviceChange(_));
         let id = MessageId { user: sender.user, device: sender.device, send: id };
-        let ttl_s = if ttl_s == 0 { ttl_max_s() } else { ttl_s };
+        let ttl_s = if ttl_s == 0 { self.ttl_max_s } else { ttl_s };
         let item = Item { id, to, sent_ms, ttl_s, body }.encode();
         let item_bytes = item.len() as u64;
         let (topic, records) = match to {
@@ -261,8 +265,8 @@ impl Publisher {
 }
 
 /// Whether a client may send this at all; what depends on state, the log decides.
-fn check_rules(user: UserId, send: &Send) -> Result<(), RejectReason> {
-    if send.ttl_s > ttl_max_s() {
+fn check_rules(user: UserId, send: &Send, ttl_max_s: u32) -> Result<(), RejectReason> {
+    if send.ttl_s > ttl_max_s {
         return Err(RejectReason::Ttl);
     }
     match (&send.body, send.to) {
@@ -294,10 +298,6 @@ fn check_members(user: UserId, change: &GroupChange) -> Result<(), RejectReason>
     sorted.dedup();
     let is_good = !members.is_empty() && count <= GROUP_MEMBERS_MAX && sorted.len() == count;
     if is_good { Ok(()) } else { Err(RejectReason::Members) }
-}
-
-fn ttl_max_s() -> u32 {
-    u32::try_from(TTL_MAX.as_secs()).expect("30 days in seconds")
 }
 
 #[cfg(test)]

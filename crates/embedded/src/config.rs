@@ -46,7 +46,8 @@ pub struct EngineConfig {
     pub log_keep: Duration,
     /// Records of the control log are kept this long.
     pub control_keep: Duration,
-    /// The longest time to live: rows, decisions and ended memberships are dropped after it.
+    /// The longest time to live: rows are dropped after it, decisions and ended memberships too
+    /// when also the records they belong to are trimmed.
     pub retention: Duration,
     /// Rows of one such time share a keyspace, which is dropped whole. At most 64 to a retention.
     pub window: Duration,

@@ -187,7 +187,8 @@ impl Parts {
         shared.trim(now_ms).map_err(crate::store::stop)?;
         let before_ms = now_ms.saturating_sub(millis(self.config.retention));
         self.store.windows.drop_before(before_ms).map_err(crate::store::stop)?;
-        self.entities.prune(before_ms)?;
+        // A record that may be read again finds what was decided about it.
+        self.entities.prune(before_ms.min(shared.segments.begin_ms().unwrap_or(before_ms)))?;
         self.presence.forget();
         self.measure_space();
         Ok(())

@@ -94,7 +94,7 @@ pub(crate) struct State {
     /// Offset after the last finished record, where a new reader begins; of control, after the last
     /// one that is too old to be read.
     pub(crate) finished: u64,
-    /// As `finished`, on disk and synced.
+    /// As `finished`, on disk and synced by this process; zero before its first sync.
     pub(crate) finished_synced: u64,
     /// Bytes of unfinished records, by the offset after them.
     backlog: VecDeque<(u64, u64)>,
@@ -113,7 +113,7 @@ impl Lane {
                 tail_bytes: 0,
                 reader: 0,
                 finished,
-                finished_synced: finished,
+                finished_synced: 0,
                 backlog,
             }),
             changed: watch::Sender::new(()),

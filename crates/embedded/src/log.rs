@@ -23,6 +23,7 @@ use crate::{
     queue::{Append, Fate, OFFSETS_AT_RISK, Queue, Work},
     reader::LogReader,
     segment::{Last, Segment, Segments, corrupt},
+    space::Space,
     store::Store,
 };
 
@@ -120,6 +121,44 @@ impl LogEngine {
         thread.is_none_or(|thread| thread.join().is_ok())
     }
 
+    /// Takes records when there is room for their bytes.
+    fn append(
+        &self,
+        topic: Topic,
+        records: Vec<(Partition, Bytes)>,
+        take_room: impl FnOnce(&Space, u64) -> bool,
+    ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
+        let shared = &self.shared;
+        let bytes = records.iter().map(|(_, record)| record.len()).sum();
+        let index = |(partition, record)| (shared.layout.index(topic, partition), record);
+        let records: Vec<_> = records.into_iter().map(index).collect();
+        let queue = shared.queue.lock();
+        shared.queue.check(&queue, records.len(), bytes)?;
+        if shared.config.faults.refuses() {
+            return Err(Refused::Overload);
+        }
+        if !take_room(&shared.store.space, bytes as u64) {
+            return Err(Refused::Storage);
+        }
+        let fate = if records.iter().any(|(lane, _)| shared.lanes[*lane].has_untold()) {
+            Fate::Follows
+        } else if shared.config.faults.takes_append() {
+            Fate::FailsAfterEffect
+        } else {
+            Fate::Succeeds
+        };
+        let (reply, outcome) = oneshot::channel();
+        shared.queue.push(queue, Work::Append(Append { records, bytes, reply, fate }));
+        Ok(Box::pin(async move {
+            match outcome.await {
+                Ok(Ok(positions)) => Ok(positions),
+                // Told from here on: what holds the lanes is dropped now.
+                Ok(Err((error, _untold))) => Err(error),
+                Err(_) => Err(ended()),
+            }
+        }))
+    }
+
     /// Notes durably that everything there is has been seen: positions go on without a gap.
     pub(crate) fn mark_clean(&self) -> fjall::Result<()> {
         mark(&self.shared.db, &self.shared.meta, Mark::Clean)
@@ -149,35 +188,15 @@ impl Log for LogEngine {
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
-        let shared = &self.shared;
-        let bytes = records.iter().map(|(_, record)| record.len()).sum();
-        let index = |(partition, record)| (shared.layout.index(topic, partition), record);
-        let records: Vec<_> = records.into_iter().map(index).collect();
-        let queue = shared.queue.lock();
-        shared.queue.check(&queue, records.len(), bytes)?;
-        if shared.config.faults.refuses() {
-            return Err(Refused::Overload);
-        }
-        if !shared.store.space.take_append(bytes as u64) {
-            return Err(Refused::Storage);
-        }
-        let fate = if records.iter().any(|(lane, _)| shared.lanes[*lane].has_untold()) {
-            Fate::Follows
-        } else if shared.config.faults.takes_append() {
-            Fate::FailsAfterEffect
-        } else {
-            Fate::Succeeds
-        };
-        let (reply, outcome) = oneshot::channel();
-        shared.queue.push(queue, Work::Append(Append { records, bytes, reply, fate }));
-        Ok(Box::pin(async move {
-            match outcome.await {
-                Ok(Ok(positions)) => Ok(positions),
-                // Told from here on: what holds the lanes is dropped now.
-                Ok(Err((error, _untold))) => Err(error),
-                Err(_) => Err(ended()),
-            }
-        }))
+        self.append(topic, records, Space::take_append)
+    }
+
+    fn try_append_owed(
+        &self,
+        topic: Topic,
+        records: Vec<(Partition, Bytes)>,
+    ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
+        self.append(topic, records, Space::take_owed)
     }
 
     fn open(
@@ -286,7 +305,9 @@ impl Shared {
 
     fn may_drop(&self, segment: &Segment, now_ms: u64) -> bool {
         let Some((_, newest_ms)) = segment.time_ms() else { return true };
-        let age_ms = now_ms.saturating_sub(newest_ms);
+        // A record from the future was logged while the clock was wrong: when is not known, and
+        // waiting for that time might fill the disk.
+        let age_ms = now_ms.abs_diff(newest_ms);
         let finished = (0..self.layout.lanes()).all(|lane| {
             let Some(end) = segment.end(lane) else { return true };
             if self.layout.is_control(lane) {

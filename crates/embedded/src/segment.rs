@@ -83,6 +83,12 @@ impl Segments {
         self.list.read().expect("no holder of this lock panics").clone()
     }
 
+    /// Log time of the first record that is kept.
+    pub(crate) fn begin_ms(&self) -> Option<u64> {
+        let times = self.all().into_iter().filter_map(|segment| segment.time_ms());
+        times.map(|(first_ms, _)| first_ms).min()
+    }
+
     /// Begins a new segment.
     pub(crate) fn roll(&self) -> fjall::Result<()> {
         // Held to the end, so that nobody makes the same segment meanwhile.

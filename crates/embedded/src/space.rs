@@ -14,9 +14,10 @@ const UNTOUCHED: u64 = 4;
 /// Admission by disk space: accepted and stored bytes take from the room, a measurement sets it
 /// again.
 ///
-/// Appends stop first, at the reserve and with the backlog counted. What was accepted may grow more
-/// than counted when it is stored, once for each member of a group: that is what the reserve is
-/// for. When also most of that is used, stores wait for what expires. Nothing is lost by it.
+/// Appends of clients stop first, at the reserve and with the backlog counted. What was accepted
+/// may grow more than counted when it is stored, once for each member of a group: that is what the
+/// reserve is for, and what workers append to finish it may use the reserve too. When also most of
+/// that is used, stores and workers wait for what expires. Nothing is lost by it.
 pub(crate) struct Space {
     for_appends: AtomicU64,
     for_stores: AtomicU64,
@@ -46,6 +47,12 @@ impl Space {
     /// Takes room for `bytes` of records; false when there is not enough.
     pub(crate) fn take_append(&self, bytes: u64) -> bool {
         take(&self.for_appends, bytes.saturating_mul(self.factor))
+    }
+
+    /// As [`Self::take_append`], of the reserve as well: for what follows from accepted records. If
+    /// it had to wait for room it would wait for itself, as only finished records are trimmed.
+    pub(crate) fn take_owed(&self, bytes: u64) -> bool {
+        self.take_append(bytes) || self.take_store(bytes)
     }
 
     /// Takes room for `bytes` of the store; false when there is not enough.

@@ -83,7 +83,8 @@ impl Store {
             checkpoints,
             writing: Mutex::default(),
             noted: Mutex::new(noted),
-            dirty: AtomicBool::new(false),
+            // What was found may have been with the operating system only: the first sync syncs it.
+            dirty: AtomicBool::new(true),
             unflushed_bytes: AtomicU64::new(0),
             space: Space::new(config),
             faults: config.faults.clone(),
@@ -169,7 +170,8 @@ impl Store {
     /// rows, whatever the database flushes in which order.
     pub(crate) fn sync(&self, finished: &[u64], layout: Layout) -> fjall::Result<Option<Vec<u64>>> {
         let mut noted = self.noted.lock().expect("no holder of this lock panics");
-        if !self.dirty.swap(false, SeqCst) {
+        // Something may have been finished after the caller looked: the next call notes it.
+        if !self.dirty.swap(false, SeqCst) && *noted == finished {
             return Ok(None);
         }
         self.persist()?;
@@ -251,4 +253,25 @@ pub(crate) fn number(value: &[u8], at: usize) -> fjall::Result<u64> {
 /// The disk failed: nothing that is asked again will go better.
 pub(crate) fn stop(error: fjall::Error) -> StoreError {
     StoreError::Stop(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A reader may finish something after the caller looked and before `sync` does.
+    #[test]
+    fn what_was_finished_during_a_sync_is_noted_by_the_next_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = EngineConfig::new(directory.path());
+        let store = Store::open(&config).unwrap();
+        let layout = Layout { mail: config.mail_partitions, group: config.group_partitions };
+        let mut finished = vec![0; layout.lanes()];
+        store.touch();
+        store.sync(&finished, layout).unwrap();
+        finished[0] = 7;
+        store.sync(&finished, layout).unwrap();
+        assert_eq!(store.checkpoint(layout.name(0)).unwrap(), 7);
+    }
 }

@@ -179,6 +179,27 @@ async fn appends_are_refused_while_the_disk_has_no_room() {
 }
 
 #[tokio::test]
+async fn what_follows_from_accepted_records_is_appended_while_clients_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(4000));
+    let measured = Arc::clone(&free);
+    let config = EngineConfig {
+        disk_reserve_bytes: 4000,
+        free_space: Arc::new(move |_| Ok(measured.load(SeqCst))),
+        ..config(&directory)
+    };
+    let (engine, engines) = open(&config);
+    let records = || vec![(FIRST, Bytes::from(vec![0; 100]))];
+    let refused = engines.log.try_append(Topic::Mail, records());
+    assert!(matches!(refused, Err(Refused::Storage)));
+    engines.log.try_append_owed(Topic::Mail, records()).unwrap().await.unwrap();
+    free.store(1000, SeqCst);
+    engine.maintain(now_ms()).unwrap();
+    let refused = engines.log.try_append_owed(Topic::Mail, records());
+    assert!(matches!(refused, Err(Refused::Storage)), "the last of the disk is never used");
+}
+
+#[tokio::test]
 async fn stores_wait_while_the_disk_has_no_room_and_erasing_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let free = Arc::new(AtomicU64::new(1 << 20));
@@ -339,6 +360,63 @@ async fn the_log_is_not_trimmed_above_a_checkpoint_that_is_on_the_disk() {
 }
 
 #[tokio::test]
+async fn after_a_crash_the_log_is_not_trimmed_before_the_checkpoint_is_synced_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, engines) = open(&tiny(&directory));
+    let record = Bytes::from(vec![b'x'; 60_000]);
+    for _ in 0..10 {
+        let records = vec![(FIRST, record.clone()); 40];
+        engines.log.try_append(Topic::Mail, records).unwrap().await.unwrap();
+    }
+    let mut reader = engines.log.open(Topic::Mail, FIRST).await.unwrap();
+    let last = read(reader.as_mut(), 400).await.pop().unwrap();
+    reader.commit(last.seq).await.unwrap();
+    engine.sync();
+    // The checkpoint is with the operating system only.
+    drop((reader, engines, engine));
+    let (engine, engines) = open(&tiny(&directory));
+    let oldest = async || {
+        let from = wire::Offset::new(0);
+        let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
+        read(reader.as_mut(), 1).await[0].seq.get()
+    };
+    engine.maintain(now_ms()).unwrap();
+    assert_eq!(oldest().await, 1, "a power cut now takes the checkpoint and its rows back");
+    engine.sync();
+    engine.maintain(now_ms()).unwrap();
+    assert!(oldest().await > 300, "all but the last segment is gone");
+}
+
+#[tokio::test]
+async fn the_log_is_trimmed_also_after_the_clock_was_a_year_ahead() {
+    let directory = tempfile::tempdir().unwrap();
+    let hour = Duration::from_secs(3600);
+    let config = EngineConfig { log_keep: hour, control_keep: hour, ..tiny(&directory) };
+    // One that the thread of the log sees too.
+    static CLOCK_MS: AtomicU64 = AtomicU64::new(0);
+    let right_ms = now_ms();
+    CLOCK_MS.store(right_ms + 365 * DAY_MS, SeqCst);
+    let engine = Engine::open(config, || CLOCK_MS.load(SeqCst)).unwrap();
+    let engines = engine.engines();
+    let record = Bytes::from(vec![b'x'; 60_000]);
+    let mut reader = engines.log.open(Topic::Mail, FIRST).await.unwrap();
+    for _ in 0..10 {
+        let records = vec![(FIRST, record.clone()); 40];
+        engines.log.try_append(Topic::Mail, records).unwrap().await.unwrap();
+        let last = read(reader.as_mut(), 40).await.pop().unwrap();
+        assert!(last.log_time_ms > right_ms + 364 * DAY_MS);
+        reader.commit(last.seq).await.unwrap();
+    }
+    CLOCK_MS.store(right_ms, SeqCst);
+    engine.sync();
+    engine.sync();
+    engine.maintain(right_ms).unwrap();
+    let from = wire::Offset::new(0);
+    let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
+    assert!(read(reader.as_mut(), 1).await[0].seq.get() > 300, "all but the last segment is gone");
+}
+
+#[tokio::test]
 async fn a_partition_goes_on_above_its_last_record_also_when_that_was_trimmed() {
     let directory = tempfile::tempdir().unwrap();
     let (engine, engines) = open(&tiny(&directory));
@@ -452,4 +530,29 @@ async fn lookups_find_nothing_when_a_test_wants_pushes_lost() {
     assert_eq!(engines.presence.lookup(vec![user]).await.unwrap(), []);
     faults.drop_lookups(false);
     assert_eq!(engines.presence.lookup(vec![user]).await.unwrap(), [route]);
+}
+
+#[tokio::test]
+async fn decisions_are_kept_as_long_as_their_records_may_be_read_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, engines) = open(&tiny(&directory));
+    let log = engines.log.as_ref();
+    let position = append(log, FIRST, "a change").await;
+    let send = SendId { run: RunId::new(1), counter: Counter::new(1) };
+    let user = UserId::from_bytes([1; 16]);
+    let id = MessageId { user, device: DeviceId::from_bytes([1; 8]), send };
+    let entity = EntityId::User(user);
+    let change = Change {
+        entity,
+        position,
+        log_time_ms: now_ms(),
+        state: Bytes::from_static(b"state"),
+        decision: Decision { id, verdict: Verdict::Done, told: Vec::new() },
+        memberships: Vec::new(),
+    };
+    engines.entities.decide(change).await.unwrap();
+    let late_ms = now_ms() + 31 * DAY_MS;
+    engine.maintain(late_ms).unwrap();
+    let decided = engines.entities.decided_at(entity, position).await.unwrap();
+    assert!(decided.is_some(), "the record is not finished: it is read again");
 }

@@ -136,6 +136,13 @@ impl Cluster {
     /// A dropped call may have taken the end of a part; only drop it to drain or to end.
     pub async fn failed(&mut self) -> Failure {
         let ended = self.parts.join_next().await;
+        // A drain does not wait again for what has ended.
+        match &ended {
+            Some(Ok((Part::Edge, _))) => self.edge = None,
+            Some(Ok((Part::Workers, _))) => self.worker = None,
+            // It is not known which one panicked: the other one must not be waited for in vain.
+            Some(Err(_)) | None => self.stop_workers.cancel(),
+        }
         stopped(ended)
     }
 
@@ -343,4 +350,39 @@ fn random() -> u64 {
     let mut bytes = [0; 8];
     aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
     u64::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use tokio::time::timeout;
+    use wire::{Partition, Topic};
+
+    use super::*;
+    use crate::{command::dev::use_development, development::Development};
+
+    #[tokio::test]
+    async fn a_cluster_whose_edge_has_failed_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let here = std::net::Ipv4Addr::LOCALHOST;
+        let mut config = Config::default();
+        use_development(&mut config, &Development::prepare(folder.path(), here.into()).unwrap());
+        folder.path().clone_into(&mut config.node.data);
+        config.listen.address = (here, 0).into();
+        let engine = Engine::open(config.engine_config(), wall_clock_ms).unwrap();
+        let newer = vec![(Partition::new(0), Bytes::from_static(b"\x7fnewer"))];
+        let log = engine.engines().log;
+        log.try_append(Topic::Control, newer).unwrap().await.unwrap();
+        drop(log);
+        engine.close().unwrap();
+
+        let mut cluster = Cluster::start(&config).await.unwrap();
+        let within = Duration::from_secs(30);
+        timeout(within, cluster.failed()).await.expect("the edge ends");
+        timeout(within, cluster.drain()).await.expect("the workers are stopped").unwrap();
+    }
 }

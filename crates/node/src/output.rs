@@ -18,7 +18,7 @@ pub fn line(text: &str) -> Outcome {
 /// Prints a text and flushes.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn print(text: &str) -> Outcome {
     let write = || -> io::Result<()> {
         let mut stdout = io::stdout().lock();
@@ -34,7 +34,7 @@ pub fn print(text: &str) -> Outcome {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// As [`line`].
+/// As [`line()`].
 pub fn json(value: &impl serde::Serialize) -> Outcome {
     line(&serde_json::to_string(value).expect("results have string keys only"))
 }

@@ -37,6 +37,20 @@ pub trait Log: Send + Sync + 'static {
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused>;
 
+    /// As [`Log::try_append`], for what follows from records that were accepted: derived records,
+    /// and what workers tell on the control log. Appends of clients are refused while there is
+    /// still room to finish what was accepted; this uses that room.
+    ///
+    /// # Errors
+    /// As [`Log::try_append`].
+    fn try_append_owed(
+        &self,
+        topic: Topic,
+        records: Vec<(Partition, Bytes)>,
+    ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
+        self.try_append(topic, records)
+    }
+
     /// Opens a partition for reading, from its first uncommitted record. A partition of the mail or
     /// group log has one reader at a time; opening a second takes over from the first, whose calls
     /// then return [`ReadError::Lost`]. The control log has any number of readers, starts at its

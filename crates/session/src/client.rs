@@ -293,8 +293,8 @@ impl ClientSession {
             DeliveryFrame::Deliver(deliver) => {
                 self.inbox.handle_deliver(deliver, &mut self.events);
             }
-            DeliveryFrame::CaughtUp(head) => {
-                if self.inbox.handle_caught_up(head) {
+            DeliveryFrame::CaughtUp { head, prev } => {
+                if self.inbox.handle_caught_up(head, prev) {
                     self.events.push_back(Event::CaughtUp(head));
                 }
             }

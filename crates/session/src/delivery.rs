@@ -279,9 +279,10 @@ impl Delivery {
         let Some(head) = self.caught_up else { return };
         if self.queue.front().is_none_or(|next| next.seq > head) {
             self.caught_up = None;
+            let prev = self.client_at.min(head);
             self.given = self.given.max(head);
             self.client_at = self.client_at.max(head);
-            DeliveryFrame::CaughtUp(head).encode(out);
+            DeliveryFrame::CaughtUp { head, prev }.encode(out);
         }
     }
 

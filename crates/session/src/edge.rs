@@ -321,9 +321,9 @@ impl EdgeSession {
     /// The time [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Duration) {
         let ended = match self.state {
-            State::Silent { until } | State::Authenticating { until } => {
-                (until <= now).then_some(CloseCode::Unauthenticated)
-            }
+            State::Silent { until } => (until <= now).then_some(CloseCode::Unauthenticated),
+            // A client stops for good when it is refused twice, and this edge is only slow.
+            State::Authenticating { until } => (until <= now).then_some(CloseCode::Unavailable),
             State::Open { token_expires } => {
                 (token_expires <= now).then_some(CloseCode::TokenExpired)
             }

@@ -65,6 +65,17 @@ struct Connection {
     resync: Option<Seq>,
 }
 
+impl Connection {
+    /// Something after `received` is missing: once, until it has come.
+    fn ask_again(&mut self, received: Seq) {
+        if !self.resyncing {
+            self.resyncing = true;
+            //= protocol#recv-3: what an earlier connection gave, this one does not know of.
+            self.resync = Some(received.min(self.given));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Pending {
     processed: bool,
@@ -127,11 +138,7 @@ impl Inbox {
             return;
         }
         if deliver.prev.is_none_or(|prev| prev > self.received) {
-            if !connection.resyncing {
-                connection.resyncing = true;
-                //= protocol#recv-3: what an earlier connection gave, this one does not know of.
-                connection.resync = Some(self.received.min(connection.given));
-            }
+            connection.ask_again(self.received);
             return;
         }
         connection.resyncing = false;
@@ -143,12 +150,17 @@ impl Inbox {
         self.advance();
     }
 
-    /// Everything up to `head` was given. Returns whether that is so.
-    pub(crate) fn handle_caught_up(&mut self, head: Seq) -> bool {
+    /// After `prev` there is nothing up to `head`. Returns whether everything up to there was
+    /// given: not when something before `prev` is missing.
+    pub(crate) fn handle_caught_up(&mut self, head: Seq, prev: Seq) -> bool {
         let Some(connection) = &mut self.connection else { return false };
-        if connection.resyncing {
+        //= protocol#recv-4
+        if prev > self.received {
+            connection.ask_again(self.received);
             return false;
         }
+        // Also the answer to a resync whose rows are all gone.
+        connection.resyncing = false;
         connection.given = connection.given.max(head);
         // The row at the head may have expired: nothing will name a position before it again.
         self.received = self.received.max(head);

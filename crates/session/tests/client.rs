@@ -312,17 +312,28 @@ fn a_gap_is_asked_for_once_and_never_jumped() {
     let message = |at| item(OTHER, 5, at, Address::User(ME), text("hello"));
     assert_eq!(deliver(&mut client, 13, 12, &message(13)), []);
     assert_eq!(deliver(&mut client, 14, 13, &message(14)), []);
-    client.handle_delivery(DeliveryFrame::CaughtUp(seq(14)));
+    client.handle_delivery(DeliveryFrame::CaughtUp { head: seq(14), prev: seq(14) });
     assert_eq!(events(&mut client), []);
     assert_eq!(sent(&mut client), [ClientFrame::Resync(seq(10))]);
     assert_eq!(sent(&mut client), []);
     for at in 11..15 {
         assert_eq!(deliver(&mut client, at, at - 1, &message(at)).len(), 1);
     }
-    client.handle_delivery(DeliveryFrame::CaughtUp(seq(20)));
+    client.handle_delivery(DeliveryFrame::CaughtUp { head: seq(20), prev: seq(14) });
     assert_eq!(events(&mut client), [Event::CaughtUp(seq(20))]);
     // Nothing is between 14 and 20: a row chained to 20 fits.
     assert_eq!(deliver(&mut client, 21, 20, &message(21)).len(), 1);
+}
+
+#[test]
+fn a_gap_whose_rows_are_gone_ends_with_caught_up() {
+    let mut client = connected();
+    let message = |at| item(OTHER, 5, at, Address::User(ME), text("hello"));
+    assert_eq!(deliver(&mut client, 13, 12, &message(13)), []);
+    assert_eq!(sent(&mut client), [ClientFrame::Resync(seq(10))]);
+    client.handle_delivery(DeliveryFrame::CaughtUp { head: seq(13), prev: seq(10) });
+    assert_eq!(events(&mut client), [Event::CaughtUp(seq(13))]);
+    assert_eq!(deliver(&mut client, 14, 13, &message(14)).len(), 1);
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn delivered(edge: &mut EdgeSession) -> Vec<DeliveryFrame> {
 fn positions(frames: &[DeliveryFrame]) -> Vec<u64> {
     let position = |frame: &DeliveryFrame| match frame {
         DeliveryFrame::Deliver(row) => Some(row.seq.get()),
-        DeliveryFrame::CaughtUp(_) | DeliveryFrame::Truncated(_) => None,
+        DeliveryFrame::CaughtUp { .. } | DeliveryFrame::Truncated(_) => None,
     };
     frames.iter().filter_map(position).collect()
 }
@@ -125,6 +125,16 @@ fn only_hello_comes_first_with_a_known_version_and_in_time() {
     edge.handle_timeout(due);
     assert_eq!(edge.poll_effect(), Some(Effect::Close(CloseCode::Unauthenticated)));
     assert_eq!(edge.poll_timeout(), None);
+}
+
+#[test]
+fn a_hello_that_the_edge_cannot_decide_in_time_is_not_the_clients_fault() {
+    let mut edge = EdgeSession::new(START);
+    edge.handle_frame(START, hello(vec![1])).unwrap();
+    assert!(matches!(edge.poll_effect(), Some(Effect::Authenticate(_))));
+    let due = edge.poll_timeout().unwrap();
+    edge.handle_timeout(due);
+    assert_eq!(edge.poll_effect(), Some(Effect::Close(CloseCode::Unavailable)));
 }
 
 #[test]
@@ -181,7 +191,7 @@ fn a_send_without_an_answer_is_answered_after_fourteen_seconds() {
 #[test]
 fn an_ack_above_what_was_delivered_is_a_violation_and_one_below_is_nothing() {
     let mut edge = open(8, None);
-    assert_eq!(delivered(&mut edge), [DeliveryFrame::CaughtUp(seq(10))]);
+    assert_eq!(delivered(&mut edge), [DeliveryFrame::CaughtUp { head: seq(10), prev: seq(10) }]);
     edge.handle_push(START, row(20, Some(10), 5));
     edge.handle_push(START, row(30, Some(20), 5));
     assert_eq!(positions(&delivered(&mut edge)), [20, 30]);
@@ -249,7 +259,7 @@ fn a_push_that_does_not_fit_makes_the_mailbox_be_read() {
         edge.handle_push(START, row(40, Some(30), 5));
         let frames = delivered(&mut edge);
         assert_eq!(positions(&frames), [20, 30, 40]);
-        assert_eq!(frames.last(), Some(&DeliveryFrame::CaughtUp(seq(40))));
+        assert_eq!(frames.last(), Some(&DeliveryFrame::CaughtUp { head: seq(40), prev: seq(40) }));
     }
 }
 

@@ -10,8 +10,13 @@ use crate::{codec, error::DecodeError, id::Seq, limits::ITEM_BYTES_MAX, proto};
 pub enum DeliveryFrame {
     /// The next item.
     Deliver(Deliver),
-    /// Everything up to this position has been delivered on this connection.
-    CaughtUp(Seq),
+    /// After `prev` the mailbox has nothing more up to `head`.
+    CaughtUp {
+        /// Everything up to here was delivered, or is gone.
+        head: Seq,
+        /// The last position before it on this connection, at most `head`.
+        prev: Seq,
+    },
     /// Rows below this position may have been dropped before this device read them.
     Truncated(Seq),
 }
@@ -35,7 +40,9 @@ impl DeliveryFrame {
         use proto::delivery_frame::Frame;
         let frame = match self {
             Self::Deliver(deliver) => Frame::Deliver(deliver.to_wire()),
-            Self::CaughtUp(head) => Frame::CaughtUp(proto::CaughtUp { head: head.get() }),
+            Self::CaughtUp { head, prev } => {
+                Frame::CaughtUp(proto::CaughtUp { head: head.get(), prev: prev.get() })
+            }
             Self::Truncated(from) => Frame::Truncated(proto::Truncated { from: from.get() }),
         };
         codec::encode(&proto::DeliveryFrame { frame: Some(frame) }, out);
@@ -50,14 +57,21 @@ impl DeliveryFrame {
         let frame = proto::DeliveryFrame::decode(bytes)?.frame;
         match frame.ok_or(DecodeError::Missing("delivery_frame"))? {
             Frame::Deliver(deliver) => Deliver::parse(deliver).map(Self::Deliver),
-            Frame::CaughtUp(caught_up) => {
-                Seq::parse(caught_up.head, "caught_up.head").map(Self::CaughtUp)
-            }
+            Frame::CaughtUp(caught_up) => parse_caught_up(&caught_up),
             Frame::Truncated(truncated) => {
                 Seq::parse(truncated.from, "truncated.from").map(Self::Truncated)
             }
         }
     }
+}
+
+fn parse_caught_up(caught_up: &proto::CaughtUp) -> Result<DeliveryFrame, DecodeError> {
+    let head = Seq::parse(caught_up.head, "caught_up.head")?;
+    let prev = Seq::parse(caught_up.prev, "caught_up.prev")?;
+    if prev > head {
+        return Err(DecodeError::Range("caught_up.prev"));
+    }
+    Ok(DeliveryFrame::CaughtUp { head, prev })
 }
 
 impl Deliver {

@@ -25,8 +25,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(5);
 /// Appends records to the control log and waits until they are durable.
 pub(crate) async fn append_control(log: &dyn Log, records: &[ControlRecord]) -> Result<(), String> {
     let records = records.iter().map(|record| (Partition::new(0), record.encode())).collect();
-    let append =
-        log.try_append(Topic::Control, records).map_err(|refused: Refused| refused.to_string())?;
+    let append = log.try_append_owed(Topic::Control, records);
+    let append = append.map_err(|refused: Refused| refused.to_string())?;
     append.await.map(drop).map_err(|error| error.to_string())
 }
 

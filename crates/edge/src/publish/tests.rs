@@ -73,11 +73,14 @@ struct Fixture {
 fn fixture(partitions: u16) -> Fixture {
     let log = Arc::new(Notebook { partitions, ..Notebook::default() });
     let control = Arc::new(Control::for_test(partitions, 1_000));
-    let publisher = Publisher::new(log.clone(), control, EdgeMetrics::for_test(), || 1_000);
+    let publisher =
+        Publisher::new(log.clone(), control, EdgeMetrics::for_test(), || 1_000, RETENTION_MS);
     let budget = Budget::new(Duration::ZERO, 1_000, 100_000);
     let sender = Sender::new(ALICE, PHONE, &publisher, budget);
     Fixture { log, publisher, sender }
 }
+
+const RETENTION_MS: u64 = 7 * 24 * 3600 * 1000;
 
 fn send(to: Address, body: Body) -> Send {
     let id = SendId { run: RunId::new(7), counter: Counter::new(1) };
@@ -128,7 +131,7 @@ fn a_message_between_partitions_is_one_record_in_each() {
     assert_eq!(for_bob.deliveries[0].item, for_alice.deliveries[0].item);
     let item = Item::decode(for_bob.deliveries[0].item.clone()).unwrap();
     assert_eq!((item.id.user, item.id.device), (ALICE, PHONE));
-    assert_eq!((item.sent_ms, item.ttl_s), (1_000, 30 * 24 * 3600));
+    assert_eq!((item.sent_ms, item.ttl_s), (1_000, 7 * 24 * 3600));
 }
 
 #[test]
@@ -178,7 +181,7 @@ fn what_a_client_may_not_send_is_rejected_with_the_reason() {
     let register =
         Body::DeviceChange(DeviceChange::Register { device_key: [0; 32], agent: String::new() });
     let group = |change| send(Address::Group(GROUP), Body::GroupChange(change));
-    let ttl = Send { ttl_s: 30 * 24 * 3600 + 1, ..message(Address::User(bob)) };
+    let ttl = Send { ttl_s: 7 * 24 * 3600 + 1, ..message(Address::User(bob)) };
     let crowd: Vec<_> = (0..512_u128).map(|n| UserId::from_bytes(n.to_be_bytes())).collect();
     let revoke = Body::DeviceChange(DeviceChange::Revoke(PHONE));
     for (sent, reason) in [

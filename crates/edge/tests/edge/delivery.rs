@@ -64,7 +64,7 @@ async fn rows_come_in_order_each_naming_the_one_before() {
         assert_eq!((deliver.seq, deliver.prev), (row, Some(prev)));
         prev = row;
     }
-    assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp(prev));
+    assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp { head: prev, prev });
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_push_reaches_the_device_and_a_gap_is_read() {
     let cluster = Cluster::start().await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let mut worker = Worker::link(&cluster).await;
     let first = cluster.world.put_row(bob, item(bob, "first"));
     worker.push(&cluster, bob, first, Some(Seq::ZERO)).await;
@@ -90,7 +90,7 @@ async fn without_any_push_the_head_check_brings_it() {
     let cluster = Cluster::start_with(config).await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let row = cluster.world.put_row(bob, item(bob, "unheard"));
     assert_eq!(delivered_seq(&mut client).await, row);
 }
@@ -100,7 +100,7 @@ async fn a_broken_link_of_a_worker_has_mailboxes_compared_at_once() {
     let cluster = Cluster::start().await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let mut worker = Worker::link(&cluster).await;
     let row = cluster.world.put_row(bob, item(bob, "first"));
     worker.push(&cluster, bob, row, Some(Seq::ZERO)).await;
@@ -116,14 +116,14 @@ async fn a_worker_that_lost_pushes_has_mailboxes_compared_at_once() {
     let cluster = Cluster::start().await;
     let bob = user("bob");
     let mut client = cluster.connect("bob", &Key::new()).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let mut worker = Worker::link(&cluster).await;
     let lost = MeshFrame { pushes: Vec::new(), lost: true };
     for text in ["unheard", "and unheard again, right after"] {
         let row = cluster.world.put_row(bob, item(bob, text));
         worker.write(lost.clone()).await;
         assert_eq!(delivered_seq(&mut client).await, row);
-        assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp(row));
+        assert_eq!(client.delivered().await, DeliveryFrame::CaughtUp { head: row, prev: row });
     }
 }
 
@@ -157,7 +157,7 @@ async fn an_acknowledged_position_is_stored_with_the_time_of_having_everything()
     let rows: Vec<Seq> = (0..2).map(|_| cluster.world.put_row(bob, item(bob, "hello"))).collect();
     let key = Key::new();
     let mut client = cluster.connect("bob", &key).await;
-    while !matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)) {}
+    while !matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }) {}
     client.say(ClientFrame::Ack(rows[1])).await;
     let stored = || cluster.world.cursor(bob, key.device());
     cluster.until(|| stored().is_some_and(|cursor| cursor.seq == rows[1])).await;
@@ -171,7 +171,7 @@ async fn a_device_away_for_longer_than_rows_are_kept_is_told_from_where() {
     let key = Key::new();
     let bob = user("bob");
     let mut client = cluster.connect("bob", &key).await;
-    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)));
+    assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     // Only then is it not stored any more that the device has everything now.
     cluster.until(|| cluster.world.cursor(bob, key.device()).is_some()).await;
     let cursor = Cursor { seq: Seq::ZERO, caught_up_ms: NOW_MS - 10_000 };

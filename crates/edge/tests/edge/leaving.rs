@@ -17,7 +17,7 @@ async fn a_drain_finishes_what_is_in_flight_and_leaves_nothing_behind() {
     let (bob, key) = (user("bob"), Key::new());
     let row = cluster.world.put_row(bob, item(bob, "hello"));
     let mut client = cluster.connect("bob", &key).await;
-    while !matches!(client.delivered().await, DeliveryFrame::CaughtUp(_)) {}
+    while !matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }) {}
     client.say(ClientFrame::Ack(row)).await;
 
     cluster.world.hold_appends(true);

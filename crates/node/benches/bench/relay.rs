@@ -1,5 +1,5 @@
-//! The bare relay: what the whole system could do at most on this machine if its servers did nothing
-//! but pass frames on.
+//! The bare relay: what the whole system could do at most on this machine if its servers did
+//! nothing but pass frames on.
 //!
 //! The same clients send the same frames over the same QUIC connections. The server answers every
 //! send with *accepted* and writes it to its receivers at once: no log, no store, no queue between

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use bytes::Bytes;
+use ports::log::Refused;
 use wire::{
     Address, Partition, Seq, Topic,
     item::GroupChange,
@@ -29,6 +30,25 @@ async fn a_store_that_fails_after_its_effect_changes_nothing() {
     assert_eq!(texts[..2], ["register", "create"]);
     assert_eq!(texts[2..], (0..10).map(|step| format!("{step}")).collect::<Vec<_>>());
     assert_eq!(house.texts(user(3)).await, ["register", "create"]);
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_finished_although_the_disk_takes_nothing_more_from_clients() {
+    let house = House::new(2);
+    house.register(user(1), 1).await;
+    house.register(user(1), 2).await;
+    house.change(user(1), group(1), GroupChange::Create(vec![user(2), user(3)])).await;
+    house.say(user(2), Address::Group(group(1)), "a").await;
+    house.revoke(user(1), 2).await;
+    house.fill_disk();
+    let home = house.home(Topic::Mail, Address::User(user(2)));
+    let more = house.engines.log.try_append(Topic::Mail, vec![(home, Bytes::from_static(b"x"))]);
+    assert!(matches!(more, Err(Refused::Storage)));
+    house.work().await;
+    assert_eq!(house.texts(user(3)).await, ["create", "a"]);
+    let mut texts = house.texts(user(1)).await;
+    texts.sort();
+    assert_eq!(texts, ["a", "create", "register", "register", "revoke"]);
 }
 
 #[tokio::test]

@@ -32,6 +32,8 @@ use worker::{Parts, Worker, WorkerConfig, WorkerHandle, WorkerMetrics};
 
 /// Everything awaited happens within this, or the test fails.
 const WITHIN: Duration = Duration::from_secs(20);
+/// Bytes of the disk that are kept for finishing what was accepted.
+const RESERVE: u64 = 1 << 20;
 /// The clock of everything.
 pub(crate) const NOW_MS: u64 = 1_800_000_000_000;
 
@@ -68,7 +70,8 @@ pub(crate) struct House {
     pub(crate) engines: Engines,
     pub(crate) hub: Hub,
     counter: AtomicU64,
-    _engine: Engine,
+    free: Arc<AtomicU64>,
+    engine: Engine,
     _directory: TempDir,
 }
 
@@ -115,11 +118,17 @@ impl House {
     pub(crate) fn new(partitions: u16) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let faults = Faults::new();
+        let free = Arc::new(AtomicU64::new(1 << 40));
         let config = EngineConfig {
             mail_partitions: partitions,
             group_partitions: partitions,
             faults: faults.clone(),
-            disk_reserve_bytes: 0,
+            disk_reserve_bytes: RESERVE,
+            maintain_every: None,
+            free_space: {
+                let free = Arc::clone(&free);
+                Arc::new(move |_| Ok(free.load(SeqCst)))
+            },
             ..EngineConfig::new(directory.path())
         };
         let engine = Engine::open(config, clock).unwrap();
@@ -137,7 +146,13 @@ impl House {
         });
         let engines = Engines { log: Arc::clone(&log) as Arc<dyn Log>, ..engines };
         let (hub, counter) = (Hub::new(1), AtomicU64::new(1));
-        Self { faults, log, engines, hub, counter, _engine: engine, _directory: directory }
+        Self { faults, log, engines, hub, counter, free, engine, _directory: directory }
+    }
+
+    /// From now on only the reserve is free: clients are refused.
+    pub(crate) fn fill_disk(&self) {
+        self.free.store(RESERVE, SeqCst);
+        self.engine.maintain(NOW_MS).unwrap();
     }
 
     pub(crate) fn start(&self, config: WorkerConfig) -> Running {
@@ -378,6 +393,39 @@ fn take(count: &AtomicUsize) -> bool {
     count.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
+/// What an append of a log comes to.
+type Taken = Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused>;
+
+impl Watched {
+    fn watch(
+        &self,
+        topic: Topic,
+        records: Vec<(Partition, Bytes)>,
+        append: impl FnOnce(Topic, Vec<(Partition, Bytes)>) -> Taken,
+    ) -> Taken {
+        if topic == Topic::Mail && self.refuse_all.load(SeqCst) {
+            return Err(Refused::Overload);
+        }
+        let above = self.refuse_above.load(SeqCst);
+        if topic == Topic::Mail && above > 0 && records.len() > above {
+            return Err(Refused::Overload);
+        }
+        let partitions: Vec<Partition> = records.iter().map(|(partition, _)| *partition).collect();
+        let appended = append(topic, records)?;
+        let fails = topic == Topic::Mail && take(&self.fail_appends);
+        let ends = Arc::clone(&self.appended);
+        Ok(Box::pin(async move {
+            let positions = appended.await?;
+            for (partition, position) in partitions.into_iter().zip(&positions) {
+                let mut ends = ends.lock().unwrap();
+                let end = ends.entry((topic, partition)).or_default();
+                *end = (*end).max(*position);
+            }
+            if fails { Err(AppendError("as asked for".into())) } else { Ok(positions) }
+        }))
+    }
+}
+
 impl Log for Watched {
     fn partition_count(&self, topic: Topic) -> u16 {
         self.log.partition_count(topic)
@@ -392,26 +440,15 @@ impl Log for Watched {
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
-        if topic == Topic::Mail && self.refuse_all.load(SeqCst) {
-            return Err(Refused::Overload);
-        }
-        let above = self.refuse_above.load(SeqCst);
-        if topic == Topic::Mail && above > 0 && records.len() > above {
-            return Err(Refused::Overload);
-        }
-        let partitions: Vec<Partition> = records.iter().map(|(partition, _)| *partition).collect();
-        let appended = self.log.try_append(topic, records)?;
-        let fails = topic == Topic::Mail && take(&self.fail_appends);
-        let ends = Arc::clone(&self.appended);
-        Ok(Box::pin(async move {
-            let positions = appended.await?;
-            for (partition, position) in partitions.into_iter().zip(&positions) {
-                let mut ends = ends.lock().unwrap();
-                let end = ends.entry((topic, partition)).or_default();
-                *end = (*end).max(*position);
-            }
-            if fails { Err(AppendError("as asked for".into())) } else { Ok(positions) }
-        }))
+        self.watch(topic, records, |topic, records| self.log.try_append(topic, records))
+    }
+
+    fn try_append_owed(
+        &self,
+        topic: Topic,
+        records: Vec<(Partition, Bytes)>,
+    ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
+        self.watch(topic, records, |topic, records| self.log.try_append_owed(topic, records))
     }
 
     fn open(

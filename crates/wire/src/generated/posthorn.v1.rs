@@ -376,11 +376,15 @@ pub struct Deliver {
     #[prost(bytes = "bytes", tag = "4")]
     pub item: ::prost::bytes::Bytes,
 }
-/// Everything up to `head` has been delivered on this connection.
+/// After `prev` the mailbox has nothing more up to `head`: everything up to there was delivered, or is
+/// gone. Taken like a row: only by a client that has everything up to `prev`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct CaughtUp {
     #[prost(uint64, tag = "1")]
     pub head: u64,
+    /// the last position before it on this connection, at most `head`
+    #[prost(uint64, tag = "2")]
+    pub prev: u64,
 }
 /// Rows below `from` may have been dropped before this device read them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -173,8 +173,21 @@ fn add_delivery(cases: &mut Vec<Case>) {
         delivery("deliver_prev_unknown", "1:8 after what is not known", {
             DeliveryFrame::Deliver(unknown)
         }),
-        delivery("caught_up", "up to 1:1000", DeliveryFrame::CaughtUp(seq(1000))),
-        delivery("caught_up_empty", "a mailbox without a row", DeliveryFrame::CaughtUp(Seq::ZERO)),
+        delivery(
+            "caught_up",
+            "up to 1:1000, from the start",
+            DeliveryFrame::CaughtUp { head: seq(1000), prev: Seq::ZERO },
+        ),
+        delivery(
+            "caught_up_after",
+            "up to 1:1000, after 1:990",
+            DeliveryFrame::CaughtUp { head: seq(1000), prev: seq(990) },
+        ),
+        delivery(
+            "caught_up_empty",
+            "a mailbox without a row",
+            DeliveryFrame::CaughtUp { head: Seq::ZERO, prev: Seq::ZERO },
+        ),
         delivery("truncated", "below 1:500", DeliveryFrame::Truncated(seq(500))),
     ]);
 }

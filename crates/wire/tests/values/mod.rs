@@ -209,7 +209,10 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame> {
 pub(crate) fn delivery_frame() -> impl Strategy<Value = DeliveryFrame> {
     prop_oneof![
         deliver().prop_map(DeliveryFrame::Deliver),
-        seq().prop_map(DeliveryFrame::CaughtUp),
+        (seq(), seq()).prop_map(|(one, other)| DeliveryFrame::CaughtUp {
+            head: one.max(other),
+            prev: one.min(other),
+        }),
         seq().prop_map(DeliveryFrame::Truncated),
     ]
 }

@@ -67,7 +67,7 @@ impl Outbound {
         let mut backoff = self.retry.backoff();
         while !records.is_empty() {
             share = share.clamp(1, records.len());
-            let failed = match self.log.try_append(Topic::Mail, records[..share].to_vec()) {
+            let failed = match self.log.try_append_owed(Topic::Mail, records[..share].to_vec()) {
                 Ok(durable) => match durable.await {
                     Ok(_) => {
                         records = &records[share..];
