@@ -254,3 +254,22 @@ fn an_operator_runs_the_roles_of_a_configuration() {
     terminate(&process);
     assert_eq!(process.wait().unwrap().code(), Some(0));
 }
+
+#[test]
+fn a_person_has_ten_devices_and_another_one_for_each_that_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    for number in 0..10 {
+        assert_eq!(ok(data, &format!("recv --as bob --device d{number}"), ""), "");
+    }
+    let (code, message) = fails(data, "recv --as bob --device one-more");
+    assert_eq!((code, message.contains("PH0405")), (5, true), "{message}");
+    let devices = ok(data, "device list --as bob --device d0", "");
+    let other = devices.lines().find(|line| !line.contains("this one")).unwrap();
+    let other = other.split(' ').next().unwrap();
+    ok(data, &format!("device revoke {other} --as bob --device d0"), "");
+    assert_eq!(ok(data, "recv --as bob --device one-more", ""), "");
+    ok(data, "send --as alice --to bob hello", "");
+    assert_eq!(ok(data, "recv --as bob --device one-more", ""), "alice: hello\n");
+}
