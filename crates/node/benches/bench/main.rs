@@ -11,6 +11,7 @@ mod log;
 mod measure;
 mod path;
 mod relay;
+mod session;
 
 use clap::Parser;
 use tokio::runtime;
@@ -22,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures rates and CPU time per message.
 #[derive(Parser)]
 struct Options {
-    /// Only these: codec, log, session, path.
+    /// Only these: codec, session, log, path.
     only: Vec<String>,
     /// Seconds of one run.
     #[arg(long, default_value_t = 4.0)]
@@ -46,10 +47,13 @@ fn main() {
     if asked("codec") {
         codec::run(options.seconds, options.payload);
     }
-    if asked("path") {
-        path::run(options.seconds, options.payload, &options.window);
+    if asked("session") {
+        session::run(options.seconds, options.payload);
     }
     if asked("log") {
         log::run(&runtime, options.seconds, options.payload);
+    }
+    if asked("path") {
+        path::run(options.seconds, options.payload, &options.window);
     }
 }
