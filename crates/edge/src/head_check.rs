@@ -104,3 +104,119 @@ impl HeadCheck<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use ports::{
+        BoxFuture, StoreError,
+        mailbox::{Batch, Range, Rows},
+    };
+    use prometheus::Registry;
+    use wire::{DeviceId, Partition, Seq, UserId, record::Source};
+
+    use super::*;
+
+    const CONNECTIONS: usize = 2 * BATCH_MAX + 100;
+    const PERIOD: Duration = Duration::from_secs(60);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Counts the users whose heads are asked for.
+    #[derive(Default)]
+    struct Heads {
+        asked: AtomicUsize,
+        /// Told at every question, as if pushes were lost all the time.
+        lost: Option<Arc<Notify>>,
+    }
+
+    impl Mailbox for Heads {
+        fn heads(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Seq>, StoreError>> {
+            self.asked.fetch_add(users.len(), Ordering::Relaxed);
+            self.lost.iter().for_each(|lost| lost.notify_one());
+            Box::pin(async move { Ok(vec![Seq::ZERO; users.len()]) })
+        }
+
+        fn append(&self, _: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+
+        fn marks(&self, _: Partition) -> BoxFuture<'_, Result<Vec<Source>, StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+
+        fn read(&self, _: Range) -> BoxFuture<'_, Result<Rows, StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+
+        fn read_back(&self, _: Range) -> BoxFuture<'_, Result<Rows, StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+
+        fn cursor(
+            &self,
+            _: UserId,
+            _: DeviceId,
+        ) -> BoxFuture<'_, Result<Option<Cursor>, StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+
+        fn store_cursors(
+            &self,
+            _: Vec<(UserId, DeviceId, Cursor)>,
+        ) -> BoxFuture<'_, Result<(), StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+
+        fn erase(&self, _: UserId, _: Seq) -> BoxFuture<'_, Result<(), StoreError>> {
+            unreachable!("only heads are asked for")
+        }
+    }
+
+    /// How many heads are asked for within a time.
+    async fn asked(mailbox: &Heads, soon: &Notify, within: Duration) -> usize {
+        let routes = Routes::new(1);
+        for number in 0..CONNECTIONS {
+            let user = UserId::from_bytes((number as u128).to_be_bytes());
+            routes.attach(user, DeviceId::from_bytes([0; 8]), 1);
+        }
+        let check = HeadCheck {
+            routes: &routes,
+            mailbox,
+            cursors: &Cursors::default(),
+            metrics: &EdgeMetrics::register(&Registry::new()).unwrap(),
+            wall_clock: || 0,
+            soon,
+        };
+        tokio::time::timeout(within, check.run(PERIOD)).await.unwrap_err();
+        mailbox.asked.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_round_is_spread_over_half_a_period() {
+        let (mailbox, soon) = (Heads::default(), Notify::new());
+        assert_eq!(asked(&mailbox, &soon, SECOND).await, BATCH_MAX);
+        let mailbox = Heads::default();
+        assert_eq!(asked(&mailbox, &soon, PERIOD / 2 - SECOND).await, CONNECTIONS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_pushes_were_lost_everybody_is_checked_at_once() {
+        let (mailbox, soon) = (Heads::default(), Notify::new());
+        soon.notify_one();
+        // The round under way had begun with one batch.
+        let all = BATCH_MAX + CONNECTIONS;
+        assert_eq!(asked(&mailbox, &soon, SECOND).await, all);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn when_pushes_are_lost_all_the_time_rounds_keep_their_distance() {
+        let soon = Arc::new(Notify::new());
+        let mailbox = Heads { lost: Some(Arc::clone(&soon)), ..Heads::default() };
+        let rounds = asked(&mailbox, &soon, PERIOD - SECOND).await / CONNECTIONS;
+        let at_most = PERIOD.as_secs() / EARLY_AT_MOST_EVERY.as_secs();
+        assert_eq!(rounds as u64, at_most);
+    }
+}

@@ -43,13 +43,13 @@ pub async fn run(args: DevArgs) -> Outcome {
 /// The flags of `dev` as settings; `--set` is stronger.
 fn flags(args: &DevArgs) -> Vec<String> {
     // A person at a terminal reads the welcome; lines of the log only disturb unless something is
-    // up.
+    // up. That a client comes back with an address token of an earlier start is nothing of that.
     let level = if std::io::stderr().is_terminal() { "warn" } else { "info" };
     let own = [
         format!("node.data={}", args.data.display()),
         format!("listen.address={}", args.listen),
         format!("admin.address={}", args.admin),
-        format!("telemetry.level={level}"),
+        format!("telemetry.level={level},quinn_proto=error"),
         "edge.drain_jitter=0s".to_owned(),
     ];
     own.into_iter().chain(args.set.iter().cloned()).collect()

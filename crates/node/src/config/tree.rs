@@ -59,7 +59,9 @@ section! {
         key_file: Option<PathBuf> = None;
         /// 64 hexadecimal digits, as `openssl rand -hex 32` prints them, the same on all edges of a
         /// cluster: session tickets, resets and address tokens are made with keys derived from it,
-        /// so that a client may resume at any edge. Without it one is drawn at each start.
+        /// so that a client may resume at any edge, and learns at once when its edge was killed and
+        /// another serves there. Without it one is drawn at each start, and a client that only
+        /// listens notices after a minute.
         secret: Secret = Secret::default();
     }
 }

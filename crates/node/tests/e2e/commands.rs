@@ -3,9 +3,10 @@
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
+    process::Stdio,
 };
 
-use crate::cluster::{Dev, command, fails, ok, signal, spawn, terminate, texts};
+use crate::cluster::{Dev, Process, command, fails, ok, signal, spawn, terminate, texts};
 
 #[test]
 fn what_was_accepted_survives_a_kill_and_comes_once_and_in_order() {
@@ -190,4 +191,85 @@ fn a_second_signal_ends_at_once_and_loses_nothing() {
     follower.wait().unwrap();
     let _dev = Dev::start(data);
     assert_eq!(ok(data, "recv --as carol", ""), "alice: kept\n");
+}
+
+#[test]
+fn a_revoked_device_that_is_connected_is_told_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    assert_eq!(ok(data, "recv --as bob", ""), "");
+    assert_eq!(ok(data, "recv --as bob --device laptop", ""), "");
+    let mut follower = spawn(data, "recv --as bob --device laptop --follow");
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    ok(data, "send --as alice --to bob before", "");
+    assert_eq!(lines.next().unwrap().unwrap(), "alice: before");
+    let devices = ok(data, "device list --as bob", "");
+    let other = devices.lines().find(|line| !line.contains("this one")).unwrap();
+    ok(data, &format!("device revoke {} --as bob", other.split(' ').next().unwrap()), "");
+    let ended = follower.wait_with_output();
+    let told = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!((ended.status.code(), told.contains("PH0404")), (Some(5), true), "{told}");
+    ok(data, "send --as alice --to bob after", "");
+    assert_eq!(ok(data, "recv --as bob", ""), "alice: before\nalice: after\n");
+}
+
+#[test]
+fn an_operator_runs_the_roles_of_a_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let localhost = "127.0.0.1".parse().unwrap();
+    let provider = node::development::Development::prepare(data, localhost).unwrap();
+    let config = data.join("posthorn.toml");
+    let text = format!(
+        "[node]\ndata = {:?}\n[listen]\naddress = \"127.0.0.1:0\"\ncertificate_file = {:?}\n\
+         key_file = {:?}\n[identity]\nissuer = {:?}\njwks = {:?}\n[admin]\n\
+         address = \"127.0.0.1:0\"\n[telemetry]\nformat = \"json\"\n",
+        data.join("node"),
+        provider.certificate_file(),
+        provider.key_file(),
+        node::development::ISSUER,
+        provider.jwks_file(),
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut operator = command("node --config");
+    operator.arg(&config).env("POSTHORN__EDGE__HEAD_CHECK", "1s").stderr(Stdio::piped());
+    let mut process = Process::start(&mut operator);
+    let mut log = BufReader::new(process.stderr.take().unwrap()).lines().map(|line| {
+        serde_json::from_str::<serde_json::Value>(&line.unwrap()).expect("the log is JSON")
+    });
+    let serving = log.find(|line| line["message"] == "serving").expect("it serves");
+    let _rest = std::thread::spawn(move || log.for_each(drop));
+    let server = serving["clients"].as_str().unwrap();
+    let as_person = |name: &str| {
+        let token = data.join(name);
+        let now_ms = node::clock::wall_clock_ms();
+        std::fs::write(&token, provider.mint(name, now_ms).unwrap()).unwrap();
+        let ca = provider.ca_file();
+        format!("--server {server} --ca {} --token-file {}", ca.display(), token.display())
+    };
+    let (alice, bob) = (as_person("alice"), as_person("bob"));
+    ok(data, &format!("send --to bob hello {alice}"), "");
+    assert_eq!(ok(data, &format!("recv {bob}"), ""), "alice: hello\n");
+    terminate(&process);
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_person_has_ten_devices_and_another_one_for_each_that_is_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let _dev = Dev::start(data);
+    for number in 0..10 {
+        assert_eq!(ok(data, &format!("recv --as bob --device d{number}"), ""), "");
+    }
+    let (code, message) = fails(data, "recv --as bob --device one-more");
+    assert_eq!((code, message.contains("PH0405")), (5, true), "{message}");
+    let devices = ok(data, "device list --as bob --device d0", "");
+    let other = devices.lines().find(|line| !line.contains("this one")).unwrap();
+    let other = other.split(' ').next().unwrap();
+    ok(data, &format!("device revoke {other} --as bob --device d0"), "");
+    assert_eq!(ok(data, "recv --as bob --device one-more", ""), "");
+    ok(data, "send --as alice --to bob hello", "");
+    assert_eq!(ok(data, "recv --as bob --device one-more", ""), "alice: hello\n");
 }

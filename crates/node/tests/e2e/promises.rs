@@ -166,7 +166,7 @@ fn with_one_partition_both_parties_get_everything() {
 fn a_device_away_for_longer_than_rows_are_kept_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path();
-    let settings = ["node.retention=2s", "engine.window=500ms"];
+    let settings = ["node.retention=4s", "engine.window=1s"];
     let _dev = Dev::start_with(data, "127.0.0.1:0", &settings);
     assert_eq!(ok(data, "recv --as bob", ""), "");
     ok(data, "send --as alice --to bob old", "");

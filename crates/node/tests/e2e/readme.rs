@@ -90,7 +90,8 @@ fn every_command_of_the_readme_works_as_shown() {
     let mut followers = BTreeMap::new();
     for line in commands {
         let shown = line.join(" ");
-        let person = line.iter().skip_while(|word| *word != "--as").nth(1).cloned();
+        let option = |name: &str| line.iter().skip_while(|word| *word != name).nth(1).cloned();
+        let person = option("--as");
         let follows = line.iter().any(|word| word == "--follow" || word == "-f");
         if line[0] == "chat" || line[0] == "recv" {
             drop(followers.remove(&person));
@@ -101,13 +102,21 @@ fn every_command_of_the_readme_works_as_shown() {
             assert!(first.starts_with("Posthorn is running on"), "{shown}: {first}");
             clusters.push(process);
         } else if follows {
-            followers.insert(person, process);
+            let shown = BufReader::new(process.stdout.take().unwrap()).lines();
+            followers.insert(person, (process, shown));
         } else {
             let input =
                 if line[0] == "chat" || line[0] == "send" { "hello\nand bye\n" } else { "" };
             process.stdin.take().unwrap().write_all(input.as_bytes()).ok();
             let output = process.wait_with_output();
             assert!(output.status.success(), "{shown} ended with {:?}", output.status.code());
+            if line[0] == "send"
+                && let Some((_, shown_there)) = followers.get_mut(&option("--to"))
+            {
+                let is_it = |said: &str| line[1..].iter().any(|word| said.ends_with(word.as_str()));
+                let found = shown_there.any(|said| is_it(&said.unwrap()));
+                assert!(found, "{shown}: the follower shows it");
+            }
         }
     }
 }

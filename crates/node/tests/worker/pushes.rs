@@ -1,13 +1,22 @@
 //! Pushes to edges.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use link::{Connection, Receiver, memory::MemoryListener};
-use ports::presence::{Lease, Route};
+use ports::{
+    BoxFuture, Presence, StoreError,
+    presence::{Lease, Route},
+};
 use tokio::time::timeout;
 use wire::{
-    Address, EdgeId, Generation, Item, codec,
+    Address, EdgeId, Generation, Item, UserId, codec,
     item::Body,
     limits::MESH_FRAME_BYTES_MAX,
     mesh::{MeshFrame, Push},
@@ -173,6 +182,67 @@ async fn nothing_waits_for_presence_or_for_an_edge() {
     }
     house.settle().await;
     assert_eq!(house.rows(user(2)).await.len(), 300);
+    running.stop().await;
+}
+
+/// Presence that answers nothing while it is down.
+struct Outage {
+    presence: Arc<dyn Presence>,
+    is_down: AtomicBool,
+}
+
+impl Outage {
+    fn fails<T>(&self) -> Option<BoxFuture<'_, Result<T, StoreError>>> {
+        let failed = || -> BoxFuture<'_, _> {
+            Box::pin(async { Err(StoreError::Retry("an outage".to_owned())) })
+        };
+        self.is_down.load(SeqCst).then(failed)
+    }
+}
+
+impl Presence for Outage {
+    fn lookup(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Route>, StoreError>> {
+        self.fails().unwrap_or_else(|| self.presence.lookup(users))
+    }
+
+    fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
+        self.fails().unwrap_or_else(|| self.presence.leases())
+    }
+
+    fn renew_lease(&self, lease: Lease, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.presence.renew_lease(lease, ttl)
+    }
+
+    fn release_lease(&self, edge: EdgeId) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.presence.release_lease(edge)
+    }
+
+    fn attach(&self, routes: Vec<Route>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.presence.attach(routes)
+    }
+
+    fn detach(&self, routes: Vec<Route>) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.presence.detach(routes)
+    }
+}
+
+#[tokio::test]
+async fn after_an_outage_of_presence_every_edge_is_told() {
+    let mut house = House::new(1);
+    let mut edges = [Edge::new(&house, 1).await, Edge::new(&house, 2).await];
+    attach(&house, 2, 1, 1).await;
+    let presence = Arc::clone(&house.engines.presence);
+    let outage = Arc::new(Outage { presence, is_down: AtomicBool::new(true) });
+    house.engines.presence = Arc::clone(&outage) as Arc<dyn Presence>;
+    let sweep = Duration::from_millis(5);
+    let running = house.start(worker::WorkerConfig { push_sweep_every: sweep, ..config() });
+    house.say(user(1), Address::User(user(2)), "unheard").await;
+    running.until_counted("pushes_total").await;
+    outage.is_down.store(false, SeqCst);
+    for edge in &mut edges {
+        let told = timeout(WITHIN, edge.next_event()).await.expect("the edge is told");
+        assert_eq!(told, None);
+    }
     running.stop().await;
 }
 
