@@ -122,6 +122,15 @@ fn every_command_of_the_readme_works_as_shown() {
 }
 
 #[test]
+fn the_example_in_the_readme_is_the_one_that_is_compiled() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let example = std::fs::read_to_string(root.join("crates/client/examples/hello.rs")).unwrap();
+    assert!(readme.contains(&format!("```rust\n{example}```")), "copy hello.rs into the README");
+    assert!(example.lines().count() <= 40, "an example is short");
+}
+
+#[test]
 fn lines_are_taken_as_a_shell_does() {
     let readme = "```sh\ncargo run -- send --to '#team' \"two words\"  # all\ncargo xtask ci\n```\n\
                   ```\nposthorn no\n```\n    posthorn neither\n```sh\nposthorn dev &\n```\n";
