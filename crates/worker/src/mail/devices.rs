@@ -66,10 +66,13 @@ fn register(devices: &mut Devices, device: Device) -> (Verdict, bool) {
         return (Verdict::TooManyDevices, false);
     }
     if devices.0.len() >= DEVICES_REMEMBERED_MAX {
+        // Not the very first one: a device that came after it must not be taken for it, which
+        // reads the mailbox from the start.
         let oldest = devices
             .0
             .iter()
             .enumerate()
+            .skip(1)
             .filter_map(|(index, known)| known.revoked.map(|revoked| (revoked, index)));
         let (_, index) = oldest.min().expect("more are remembered than may be active");
         devices.0.remove(index);
@@ -173,6 +176,17 @@ mod tests {
         assert_eq!(devices.0.len(), DEVICES_REMEMBERED_MAX);
         assert_eq!(devices.0[0].device_key, key(200));
         assert_eq!(devices.0[1].device_key, key(7));
+    }
+
+    #[test]
+    fn the_first_device_of_a_user_is_never_forgotten() {
+        let more = u8::try_from(2 * DEVICES_REMEMBERED_MAX).unwrap();
+        let changes: Vec<_> =
+            (0..more).flat_map(|number| [register_key(number), revoke_key(number)]).collect();
+        let (devices, _) = run(&changes);
+        assert_eq!(devices.0.len(), DEVICES_REMEMBERED_MAX);
+        assert_eq!(devices.0[0].device_key, key(0));
+        assert_eq!(devices.0[1].device_key, key(more - 63));
     }
 
     #[test]
