@@ -55,16 +55,12 @@ pub(crate) fn docs() -> anyhow::Result<bool> {
     run(documentation())
 }
 
-/// The benchmarks of the workspace, those in `names` or all.
-pub(crate) fn bench(names: &[String]) -> anyhow::Result<bool> {
-    let known = tidy::benches(root())?;
-    if let Some(name) = names.iter().find(|name| known.iter().all(|(_, known)| known != *name)) {
-        let known: Vec<_> = known.iter().map(|(_, name)| name.as_str()).collect();
-        anyhow::bail!("no benchmark is called {name}; there are: {}", known.join(", "));
-    }
-    for (package, name) in &known {
-        let wanted = names.is_empty() || names.contains(name);
-        if wanted && !run(cargo(&["bench", "--package", package, "--bench", name]))? {
+/// The benchmarks of the workspace, each with these arguments.
+pub(crate) fn bench(arguments: &[String]) -> anyhow::Result<bool> {
+    for (package, name) in &tidy::benches(root())? {
+        let mut command = cargo(&["bench", "--package", package, "--bench", name, "--"]);
+        command.args(arguments);
+        if !run(command)? {
             return Ok(false);
         }
     }

@@ -35,10 +35,14 @@ enum Task {
     },
     /// Formats every file, and wraps comments that are too long.
     Fmt,
-    /// Runs the benchmarks with release optimisation: every one, or those named.
+    /// Measures, with release optimisation: codec, session, log and the whole path, or those named.
+    ///
+    /// `cargo xtask bench log --seconds 2`; `cargo xtask bench --help` says what there is.
+    #[command(disable_help_flag = true)]
     Bench {
-        /// Names of benchmarks, as in `[[bench]]` of their crates.
-        names: Vec<String>,
+        /// What to measure and how, for the benchmark itself.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
     },
     /// Builds the reference documentation of every crate; a broken link is an error.
     Docs,
@@ -50,7 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Tidy => ci::tidy()?,
         Task::Test { arguments } => ci::test(&arguments)?,
         Task::Fmt => ci::fmt()?,
-        Task::Bench { names } => ci::bench(&names)?,
+        Task::Bench { arguments } => ci::bench(&arguments)?,
         Task::Docs => ci::docs()?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
