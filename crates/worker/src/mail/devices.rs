@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_first_device_of_a_user_is_never_forgotten() {
-        let more = u8::try_from(2 * DEVICES_REMEMBERED_MAX).unwrap();
+        let more = u8::try_from(2 * DEVICES_REMEMBERED_MAX).expect("128 is a byte");
         let changes: Vec<_> =
             (0..more).flat_map(|number| [register_key(number), revoke_key(number)]).collect();
         let (devices, _) = run(&changes);
