@@ -28,6 +28,8 @@ const TAKE_MAX: usize = 1024;
 /// What a push takes in a frame besides its item and its routes, at most: user, positions, time,
 /// and the tags and lengths of protobuf.
 const PUSH_BYTES: usize = 96;
+/// The close code of an edge that ends in order: nobody has to look.
+const DONE: u32 = 0;
 /// What a route takes at most.
 const ROUTE_BYTES: usize = 32;
 
@@ -103,6 +105,9 @@ impl LinkTask {
         loop {
             match self.connect_and_write(&mut backoff).await {
                 Broken::Ended => return,
+                Broken::Link(LinkError::Closed(closed)) if closed.code == Some(DONE) => {
+                    tracing::debug!(address = self.address, "an edge ended its link");
+                }
                 Broken::Link(error) => {
                     tracing::warn!(address = self.address, %error, "the link to an edge broke");
                 }
