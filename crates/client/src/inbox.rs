@@ -154,7 +154,8 @@ impl Item {
         }
     }
 
-    /// It is processed: it is not shown again.
+    /// It is processed: once that is stored, 25 ms later at most or when the client is closed, it
+    /// is not shown again.
     pub fn ack(&self) {
         self.receipt.ack();
     }

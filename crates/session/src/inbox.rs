@@ -181,7 +181,10 @@ impl Inbox {
             self.changes.push(StoreChange::ProcessedAhead(seq));
         }
         self.untold += 1;
-        self.untold == 1 || self.untold == ACK_ROWS
+        // Until a deadline stands the driver has to look: to set one, or to store while there is
+        // no connection.
+        let is_due_set = self.connection.as_ref().is_some_and(|now| now.ack_due.is_some());
+        !is_due_set || self.untold == ACK_ROWS
     }
 
     pub(crate) fn poll_resync(&mut self) -> Option<Seq> {

@@ -279,7 +279,7 @@ fn only_the_contiguous_prefix_is_acknowledged_and_stored() {
     client.acknowledge(seq(99));
     assert_eq!(client.poll_changes(), [StoreChange::ProcessedAhead(seq(12))]);
     assert_eq!(sent(&mut client), []);
-    client.acknowledge(seq(11));
+    assert!(client.acknowledge(seq(11)), "no deadline stands yet");
     let changes = client.poll_changes();
     assert_eq!(changes.last(), Some(&StoreChange::Cursor(seq(12))));
     assert_eq!(changes.len(), 3);
@@ -304,6 +304,20 @@ fn acknowledgements_gather_for_a_moment_and_go_along_with_other_frames() {
     client.acknowledge(seq(13));
     client.enqueue(BOB, 0, text("company")).unwrap();
     assert!(matches!(sent(&mut client)[..], [ClientFrame::Send(_), ClientFrame::Ack(_)]));
+}
+
+#[test]
+fn without_a_connection_every_acknowledgement_is_stored_at_once() {
+    let mut client = connected();
+    for at in 11..13 {
+        deliver(&mut client, at, at - 1, &item(OTHER, 5, at, Address::User(ME), text("hello")));
+    }
+    client.handle_disconnected();
+    client.poll_changes();
+    assert!(client.acknowledge(seq(11)));
+    assert_eq!(client.poll_changes().last(), Some(&StoreChange::Cursor(seq(11))));
+    assert!(client.acknowledge(seq(12)));
+    assert_eq!(client.poll_changes().last(), Some(&StoreChange::Cursor(seq(12))));
 }
 
 #[test]
