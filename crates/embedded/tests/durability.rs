@@ -331,26 +331,39 @@ async fn the_disk_use_of_the_log_stays_bounded_when_readers_finish() {
     assert!(most < 200 * MEBIBYTE, "{} MiB", most / MEBIBYTE);
 }
 
-#[tokio::test]
-async fn the_log_is_not_trimmed_above_a_checkpoint_that_is_on_the_disk() {
-    let directory = tempfile::tempdir().unwrap();
-    let (engine, engines) = open(&tiny(&directory));
+/// Appends 400 records, which take several segments.
+async fn fill(engines: &Engines) {
     let record = Bytes::from(vec![b'x'; 60_000]);
     for _ in 0..10 {
         let records = vec![(FIRST, record.clone()); 40];
         engines.log.try_append(Topic::Mail, records).unwrap().await.unwrap();
     }
-    let lone = append(engines.log.as_ref(), Partition::new(3), "lone").await;
-    let oldest = async |engines: &Engines| {
-        let from = wire::Offset::new(0);
-        let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
-        read(reader.as_mut(), 1).await[0].seq.get()
-    };
-    engine.maintain(now_ms()).unwrap();
-    assert_eq!(oldest(&engines).await, 1, "nothing is finished");
+}
+
+/// Reads those 400 and finishes them.
+async fn finish(engines: &Engines) -> Box<dyn Reader> {
     let mut reader = engines.log.open(Topic::Mail, FIRST).await.unwrap();
     let last = read(reader.as_mut(), 400).await.pop().unwrap();
     reader.commit(last.seq).await.unwrap();
+    reader
+}
+
+/// The first position that is kept.
+async fn oldest(engines: &Engines) -> u64 {
+    let from = wire::Offset::new(0);
+    let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
+    read(reader.as_mut(), 1).await[0].seq.get()
+}
+
+#[tokio::test]
+async fn the_log_is_not_trimmed_above_a_checkpoint_that_is_on_the_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let (engine, engines) = open(&tiny(&directory));
+    fill(&engines).await;
+    let lone = append(engines.log.as_ref(), Partition::new(3), "lone").await;
+    engine.maintain(now_ms()).unwrap();
+    assert_eq!(oldest(&engines).await, 1, "nothing is finished");
+    let _reader = finish(&engines).await;
     engine.sync();
     engine.maintain(now_ms()).unwrap();
     assert_eq!(oldest(&engines).await, 1, "the checkpoint is written and not synced");
@@ -365,28 +378,17 @@ async fn the_log_is_not_trimmed_above_a_checkpoint_that_is_on_the_disk() {
 async fn after_a_crash_the_log_is_not_trimmed_before_the_checkpoint_is_synced_again() {
     let directory = tempfile::tempdir().unwrap();
     let (engine, engines) = open(&tiny(&directory));
-    let record = Bytes::from(vec![b'x'; 60_000]);
-    for _ in 0..10 {
-        let records = vec![(FIRST, record.clone()); 40];
-        engines.log.try_append(Topic::Mail, records).unwrap().await.unwrap();
-    }
-    let mut reader = engines.log.open(Topic::Mail, FIRST).await.unwrap();
-    let last = read(reader.as_mut(), 400).await.pop().unwrap();
-    reader.commit(last.seq).await.unwrap();
+    fill(&engines).await;
+    let reader = finish(&engines).await;
     engine.sync();
     // The checkpoint is with the operating system only.
     drop((reader, engines, engine));
     let (engine, engines) = open(&tiny(&directory));
-    let oldest = async || {
-        let from = wire::Offset::new(0);
-        let mut reader = engines.log.open_at(Topic::Mail, FIRST, from).await.unwrap();
-        read(reader.as_mut(), 1).await[0].seq.get()
-    };
     engine.maintain(now_ms()).unwrap();
-    assert_eq!(oldest().await, 1, "a power cut now takes the checkpoint and its rows back");
+    assert_eq!(oldest(&engines).await, 1, "a power cut now takes the checkpoint and its rows back");
     engine.sync();
     engine.maintain(now_ms()).unwrap();
-    assert!(oldest().await > 300, "all but the last segment is gone");
+    assert!(oldest(&engines).await > 300, "all but the last segment is gone");
 }
 
 #[tokio::test]
