@@ -1,0 +1,1 @@
+//! Mailboxes and entities on ScyllaDB or Cassandra.
