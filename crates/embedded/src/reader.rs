@@ -22,6 +22,8 @@ pub(crate) struct LogReader {
     number: Option<u64>,
     /// The offset to read next.
     next: u64,
+    /// Everything below it was finished when this reader was opened.
+    first_unfinished: u64,
     /// Blocks fetched, of which some or all records are not read yet.
     blocks: VecDeque<Arc<Block>>,
     changed: watch::Receiver<()>,
@@ -41,7 +43,7 @@ impl LogReader {
     /// A reader from the first unfinished record, or of control from the first kept one.
     pub(crate) fn open(shared: &Arc<Shared>, lane: usize) -> Self {
         let mut reader = Self::open_at(shared, lane, Offset::new(0));
-        reader.next = shared.lanes[lane].lock().finished;
+        reader.next = reader.first_unfinished;
         reader
     }
 
@@ -51,8 +53,9 @@ impl LogReader {
         // Subscribed before anything is looked at, so that no change is missed.
         let changed = state.subscribe();
         let number = (!shared.layout.is_control(lane)).then(|| state.take_over());
-        let blocks = VecDeque::new();
-        Self { shared: Arc::clone(shared), lane, number, next: from.get(), blocks, changed }
+        let first_unfinished = state.lock().finished;
+        let (shared, blocks) = (Arc::clone(shared), VecDeque::new());
+        Self { shared, lane, number, next: from.get(), first_unfinished, blocks, changed }
     }
 
     /// Fetches from memory what follows, or says where it is.
@@ -145,6 +148,10 @@ impl Reader for LogReader {
                 }
             }
         })
+    }
+
+    fn first_unfinished(&self) -> Offset {
+        Offset::new(self.first_unfinished)
     }
 
     fn commit(&mut self, position: Seq) -> BoxFuture<'_, Result<(), ReadError>> {

@@ -12,7 +12,7 @@ use std::{
 
 use embedded::{Engine, EngineConfig, faults::Faults};
 use ports::{
-    Engines,
+    Entities, Log, Mailbox, Presence,
     contract::{Harness, Refuse},
 };
 use tempfile::TempDir;
@@ -49,8 +49,20 @@ impl Harness for Embedded {
         Self { engine, config, faults, directory, paused: AtomicBool::new(false) }
     }
 
-    fn engines(&self) -> Engines {
-        self.engine.engines()
+    fn log(&self) -> Arc<dyn Log> {
+        self.engine.engines().log
+    }
+
+    fn mailbox(&self) -> Arc<dyn Mailbox> {
+        self.engine.engines().mailbox
+    }
+
+    fn entities(&self) -> Arc<dyn Entities> {
+        self.engine.engines().entities
+    }
+
+    fn presence(&self) -> Arc<dyn Presence> {
+        self.engine.engines().presence
     }
 
     async fn reopen(self) -> Self {

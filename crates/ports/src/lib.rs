@@ -16,6 +16,7 @@ pub mod entities;
 pub mod error;
 pub mod log;
 pub mod mailbox;
+pub mod operate;
 pub mod presence;
 
 use std::{future::Future, pin::Pin};

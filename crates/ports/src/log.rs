@@ -53,8 +53,12 @@ pub trait Log: Send + Sync + 'static {
 
     /// Opens a partition for reading, from its first uncommitted record. A partition of the mail or
     /// group log has one reader at a time; opening a second takes over from the first, whose calls
-    /// then return [`ReadError::Lost`]. The control log has any number of readers, starts at its
-    /// first record for each, and is never committed.
+    /// then return [`ReadError::Lost`]. Where processes share the partitions among them, it waits
+    /// until this process is given the partition, and what is taken from it again is lost likewise.
+    /// The control log has any number of readers, starts at its first record for each, and is never
+    /// committed.
+    ///
+    /// Cancel safe: a dropped call has opened nothing.
     fn open(
         &self,
         topic: Topic,
@@ -92,6 +96,10 @@ pub trait Reader: Send {
         records_max: usize,
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>>;
+
+    /// Everything below this was finished when the partition was opened: where [`Log::open`]
+    /// starts. Records read from below it by [`Log::open_at`] were processed before.
+    fn first_unfinished(&self) -> Offset;
 
     /// Everything up to and including `position` is finished: a later reader starts after it. Never
     /// moves back; durable at some later time, and never before the rows that were stored before

@@ -80,6 +80,10 @@ byte_id!(
     /// A group: chosen by the client that creates it.
     GroupId, 16
 );
+byte_id!(
+    /// What tells a topic from one of the same name made later; given by the engine.
+    TopicId, 16
+);
 
 macro_rules! number_id {
     ($(#[$doc:meta])* $name:ident($int:ty)) => {

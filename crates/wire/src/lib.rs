@@ -32,7 +32,7 @@ pub use delivery_frame::DeliveryFrame;
 pub use error::DecodeError;
 pub use id::{
     Address, Counter, DeviceId, EdgeId, Epoch, Generation, GroupId, MessageId, Offset, Partition,
-    RunId, SendId, Seq, Topic, UserId,
+    RunId, SendId, Seq, Topic, TopicId, UserId,
 };
 pub use item::Item;
 pub use server_frame::ServerFrame;

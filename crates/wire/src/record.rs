@@ -2,10 +2,11 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::{
     error::DecodeError,
-    id::{DeviceId, Epoch, Partition, Seq, Topic, UserId, parse_users, users_to_bytes},
+    id::{DeviceId, Epoch, Partition, Seq, Topic, TopicId, UserId, parse_users, users_to_bytes},
     limits::{EPOCH_MAX, GROUP_MEMBERS_MAX, ITEM_BYTES_MAX, RECORD_BYTES_MAX, VSHARDS},
     proto, version,
 };
@@ -81,6 +82,10 @@ pub struct EpochMap {
     pub mail_partitions: u16,
     /// Partitions of the group log, 1 to 4096.
     pub group_partitions: u16,
+    /// The identity the engine gave the topic of the mail log; none when engines give none.
+    pub mail_topic: Option<TopicId>,
+    /// The identity of the topic of the group log, likewise.
+    pub group_topic: Option<TopicId>,
 }
 
 /// A mailbox row in an engine that keeps one value per row.
@@ -193,6 +198,8 @@ impl ControlRecord {
                 epoch: u32::from(map.epoch.get()),
                 mail_partitions: u32::from(map.mail_partitions),
                 group_partitions: u32::from(map.group_partitions),
+                mail_topic: topic_id_to_wire(map.mail_topic),
+                group_topic: topic_id_to_wire(map.group_topic),
             }),
         };
         encode(&proto::ControlRecord { record: Some(record) })
@@ -226,8 +233,39 @@ impl ControlRecord {
                     map.group_partitions,
                     "epoch_map.group_partitions",
                 )?,
+                mail_topic: parse_topic_id(&map.mail_topic, "epoch_map.mail_topic")?,
+                group_topic: parse_topic_id(&map.group_topic, "epoch_map.group_topic")?,
             }),
         })
+    }
+
+    /// Of two records with one key the later one says everything: a compacted log may forget the
+    /// earlier. At most 4 bytes.
+    ///
+    /// Revocations share 65,536 keys by a hash of the device, which bounds the log. A revocation
+    /// may so be forgotten for another one, after the least time the engine keeps everything: much
+    /// longer than the time after which an edge that hears nothing stops serving.
+    #[must_use]
+    pub fn key(&self) -> Bytes {
+        let mut key = BytesMut::with_capacity(4);
+        match self {
+            Self::Heartbeat(heartbeat) => {
+                key.put_slice(match heartbeat.topic {
+                    Topic::Mail => b"hm",
+                    Topic::Group => b"hg",
+                    Topic::Control => b"hc",
+                });
+                key.put_u16(heartbeat.partition.get());
+            }
+            Self::Revoked(user, device) => {
+                let digest = Sha256::new().chain_update(user.as_bytes());
+                let digest = digest.chain_update(device.as_bytes()).finalize();
+                key.put_u8(b'r');
+                key.put_slice(&digest[..2]);
+            }
+            Self::EpochMap(map) => key.put_slice(&[b'e', map.epoch.get()]),
+        }
+        key.freeze()
     }
 }
 
@@ -289,6 +327,14 @@ fn parse_optional_item(item: Bytes, field: &'static str) -> Result<Option<Bytes>
 fn parse_partition(value: u32, field: &'static str) -> Result<Partition, DecodeError> {
     let partition = u16::try_from(value).ok().filter(|partition| *partition < VSHARDS);
     partition.map(Partition::new).ok_or(DecodeError::Range(field))
+}
+
+fn topic_id_to_wire(topic: Option<TopicId>) -> Bytes {
+    topic.map_or_else(Bytes::new, |topic| Bytes::copy_from_slice(topic.as_bytes()))
+}
+
+fn parse_topic_id(bytes: &[u8], field: &'static str) -> Result<Option<TopicId>, DecodeError> {
+    (!bytes.is_empty()).then(|| TopicId::parse(bytes, field)).transpose()
 }
 
 fn parse_partition_count(value: u32, field: &'static str) -> Result<u16, DecodeError> {

@@ -348,7 +348,13 @@ fn a_record_over_the_limit_is_refused_unless_its_format_is_newer() {
 #[test]
 fn a_log_has_1_to_4096_partitions() {
     let map = |mail_partitions| {
-        let map = EpochMap { epoch: wire::Epoch::new(1), mail_partitions, group_partitions: 1 };
+        let map = EpochMap {
+            epoch: wire::Epoch::new(1),
+            mail_partitions,
+            group_partitions: 1,
+            mail_topic: None,
+            group_topic: None,
+        };
         ControlRecord::decode(ControlRecord::EpochMap(map).encode()).map(|_| ())
     };
     let refused = Err(DecodeError::Range("epoch_map.mail_partitions"));

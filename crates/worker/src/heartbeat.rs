@@ -9,13 +9,13 @@ use tokio::{
 };
 use wire::{
     Partition, Topic,
-    record::{ControlRecord, EpochMap, Heartbeat},
+    record::{ControlRecord, Heartbeat},
 };
 
 use crate::{
     metrics::WorkerMetrics,
     progress::{Progress, State},
-    retry::{End, Retry},
+    retry::Retry,
     worker::WallClock,
 };
 
@@ -43,15 +43,9 @@ pub(crate) struct Heart {
 }
 
 impl Heart {
-    /// Runs until the worker stops: the epoch map once, then a heartbeat of every partition.
+    /// Runs until the worker stops: a heartbeat of every partition, and of one as soon as it is
+    /// open.
     pub(crate) async fn run(self) {
-        let map = [ControlRecord::EpochMap(EpochMap {
-            epoch: self.log.epoch(),
-            mail_partitions: self.log.partition_count(Topic::Mail),
-            group_partitions: self.log.partition_count(Topic::Group),
-        })];
-        let log = self.log.as_ref();
-        let told = self.retry.until_appended(|| append_control(log, &map)).await;
         let stop = self.retry.stop.clone();
         let beat = async {
             let mut ticks = interval(self.every);
@@ -64,12 +58,10 @@ impl Heart {
                 self.beat().await;
             }
         };
-        if let Ok(()) | Err(End::Reopen(_) | End::Alarm(..)) = told {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => {}
-                () = beat => {}
-            }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = beat => {}
         }
     }
 

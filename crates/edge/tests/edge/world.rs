@@ -275,6 +275,10 @@ impl Reader for ControlReader {
             Ok(records.into_iter().map(entry).collect())
         })
     }
+
+    fn first_unfinished(&self) -> Offset {
+        Offset::new(0)
+    }
     fn commit(&mut self, _position: Seq) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async { Ok(()) })
     }

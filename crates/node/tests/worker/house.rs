@@ -498,6 +498,10 @@ impl Reader for WatchedReader {
         self.reader.next_batch(records_max, bytes_max)
     }
 
+    fn first_unfinished(&self) -> Offset {
+        self.reader.first_unfinished()
+    }
+
     fn commit(&mut self, position: Seq) -> BoxFuture<'_, Result<(), ReadError>> {
         Box::pin(async move {
             self.reader.commit(position).await?;

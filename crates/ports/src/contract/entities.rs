@@ -63,7 +63,7 @@ async fn memberships(entities: &dyn Entities) -> Vec<(wire::UserId, Membership)>
 /// Nothing at all.
 pub async fn an_entity_without_decisions_has_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     assert_eq!(snapshot(entities.as_ref()).await, None);
     assert_eq!(at(entities.as_ref(), 1).await, None);
     assert_eq!(about(entities.as_ref(), 1).await, None);
@@ -73,7 +73,7 @@ pub async fn an_entity_without_decisions_has_nothing<H: Harness>(partitions: u16
 /// State, outcome, message and memberships.
 pub async fn a_decision_is_kept_with_all_that_belongs_to_it<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     let mut change = change(&harness, 5);
     let joined = Membership { joined: seq(5), ended: None };
     change.memberships = vec![(user(1), joined), (user(2), joined)];
@@ -89,7 +89,7 @@ pub async fn a_decision_is_kept_with_all_that_belongs_to_it<H: Harness>(partitio
 /// As a replay does.
 pub async fn a_decision_again_changes_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     let first = change(&harness, 5);
     let mut second = change(&harness, 6);
     second.memberships = vec![(user(3), Membership { joined: seq(6), ended: None })];
@@ -106,7 +106,7 @@ pub async fn a_decision_again_changes_nothing<H: Harness>(partitions: u16) {
 /// As a writer does that lost its partition.
 pub async fn an_older_decision_that_comes_late_does_not_win<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     let ended = (seq(9), harness.now_ms());
     let mut newer = change(&harness, 9);
     newer.memberships = vec![(user(1), Membership { joined: seq(5), ended: Some(ended) })];
@@ -123,7 +123,7 @@ pub async fn an_older_decision_that_comes_late_does_not_win<H: Harness>(partitio
 /// Also when the second one comes first.
 pub async fn the_first_decision_about_a_message_is_found<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     let first = change(&harness, 5);
     let mut second = change(&harness, 8);
     second.decision.id = first.decision.id;
@@ -139,7 +139,7 @@ pub async fn the_first_decision_about_a_message_is_found<H: Harness>(partitions:
 /// One row for each time of being a member.
 pub async fn memberships_are_kept_over_leaving_and_joining_again<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     let first = Membership { joined: seq(1), ended: None };
     let left = Membership { joined: seq(1), ended: Some((seq(4), harness.now_ms())) };
     let again = Membership { joined: seq(7), ended: None };
@@ -154,7 +154,7 @@ pub async fn memberships_are_kept_over_leaving_and_joining_again<H: Harness>(par
 /// Needs [`Harness::fail_next_store`].
 pub async fn a_failed_decision_may_be_repeated<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     if !harness.fail_next_store() {
         return;
     }
@@ -167,7 +167,7 @@ pub async fn a_failed_decision_may_be_repeated<H: Harness>(partitions: u16) {
 /// The kind is part of who it is.
 pub async fn users_and_groups_with_the_same_id_are_different<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     decide(entities.as_ref(), &change(&harness, 5)).await;
     let twin = EntityId::User(user(7));
     assert_eq!(soon(entities.snapshot(twin)).await.unwrap(), None);
@@ -177,13 +177,13 @@ pub async fn users_and_groups_with_the_same_id_are_different<H: Harness>(partiti
 /// After a clean end.
 pub async fn decisions_are_there_after_reopening<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     let mut change = change(&harness, 5);
     change.memberships = vec![(user(1), Membership { joined: seq(5), ended: None })];
     decide(entities.as_ref(), &change).await;
     drop(entities);
     let harness = harness.reopen().await;
-    let entities = harness.engines().entities;
+    let entities = harness.entities();
     assert_eq!(snapshot(entities.as_ref()).await.unwrap().position, seq(5));
     assert_eq!(at(entities.as_ref(), 5).await, Some(change.decision));
     assert_eq!(memberships(entities.as_ref()).await, change.memberships);

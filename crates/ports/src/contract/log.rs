@@ -53,7 +53,7 @@ pub async fn records_of_a_partition_come_in_the_order_of_their_appends<H: Harnes
     partitions: u16,
 ) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     for topic in TOPICS {
         assert_eq!(log.partition_count(topic), partitions);
         let mut answers = Vec::new();
@@ -83,7 +83,7 @@ pub async fn records_of_a_partition_come_in_the_order_of_their_appends<H: Harnes
 /// One call with several partitions, each more than once.
 pub async fn positions_are_answered_in_the_order_given<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let records: Vec<_> = (0..40)
         .map(|number| (Partition::new(number % partitions), record(number.to_string())))
         .collect();
@@ -106,7 +106,7 @@ pub async fn positions_are_answered_in_the_order_given<H: Harness>(partitions: u
 /// Appends as fast as it can, until some are refused or many were taken.
 pub async fn an_append_is_taken_whole_or_refused_whole<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let mut taken = Vec::new();
     let mut answers = Vec::new();
     for number in 0..2000 {
@@ -134,7 +134,7 @@ pub async fn an_append_is_taken_whole_or_refused_whole<H: Harness>(partitions: u
 /// Needs [`Harness::refuse_appends`].
 pub async fn an_append_that_is_refused_leaves_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     if !harness.refuse_appends(Refuse::Everything) {
         return;
     }
@@ -148,7 +148,7 @@ pub async fn an_append_that_is_refused_leaves_nothing<H: Harness>(partitions: u1
 /// Drops the answer without looking at it.
 pub async fn a_dropped_future_still_appends<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     drop(log.try_append(Topic::Mail, vec![(FIRST, record("dropped"))]).unwrap());
     append(log.as_ref(), FIRST, &["kept"]).await;
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
@@ -158,7 +158,7 @@ pub async fn a_dropped_future_still_appends<H: Harness>(partitions: u16) {
 /// Also when the clock is moved between.
 pub async fn log_times_never_decrease<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     for _ in 0..5 {
         append(log.as_ref(), FIRST, &["a", "b"]).await;
         harness.advance(std::time::Duration::from_secs(1));
@@ -172,7 +172,7 @@ pub async fn log_times_never_decrease<H: Harness>(partitions: u16) {
 /// Opens first, appends then.
 pub async fn a_reader_waits_until_there_is_something<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     assert!(is_pending(reader.next_batch(10, usize::MAX)).await);
     let writer = async { append(log.as_ref(), FIRST, &["now"]).await };
@@ -185,7 +185,7 @@ pub async fn a_reader_waits_until_there_is_something<H: Harness>(partitions: u16
 /// Polls once and drops, over and over.
 pub async fn a_dropped_read_has_read_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     let answer = log.try_append(Topic::Mail, vec![(FIRST, record("once"))]).unwrap();
     while is_pending(reader.next_batch(1, 1)).await {
@@ -200,7 +200,7 @@ pub async fn a_dropped_read_has_read_nothing<H: Harness>(partitions: u16) {
 /// By records, by bytes, and a record larger than the limit.
 pub async fn a_batch_keeps_its_limits<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let large = "x".repeat(5000);
     append(log.as_ref(), FIRST, &["1", "2", "3", "4", "5", &large, "7", &large, "9"]).await;
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
@@ -219,7 +219,7 @@ pub async fn a_batch_keeps_its_limits<H: Harness>(partitions: u16) {
 /// In this process and after reopening.
 pub async fn a_reader_starts_after_what_was_committed<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     append(log.as_ref(), FIRST, &["a", "b", "c", "d"]).await;
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     let entries = read(reader.as_mut(), 3).await;
@@ -231,7 +231,7 @@ pub async fn a_reader_starts_after_what_was_committed<H: Harness>(partitions: u1
     drop((reader, log));
 
     let harness = harness.reopen().await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     assert_eq!(texts(&read(reader.as_mut(), 1).await), ["d"]);
 }
@@ -239,7 +239,7 @@ pub async fn a_reader_starts_after_what_was_committed<H: Harness>(partitions: u1
 /// Commits a high position, then a low one.
 pub async fn a_commit_never_moves_back<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let positions = append(log.as_ref(), FIRST, &["a", "b", "c"]).await;
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     soon(reader.commit(positions[1])).await.unwrap();
@@ -251,7 +251,7 @@ pub async fn a_commit_never_moves_back<H: Harness>(partitions: u16) {
 /// The one before is told, waiting or not, and can commit nothing more.
 pub async fn opening_takes_the_partition_from_its_reader<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let mut old = log.open(Topic::Mail, FIRST).await.unwrap();
     let take_over = async { log.open(Topic::Mail, FIRST).await.unwrap() };
     let (waiting, mut new) = tokio::join!(soon(old.next_batch(1, 1)), take_over);
@@ -266,7 +266,7 @@ pub async fn opening_takes_the_partition_from_its_reader<H: Harness>(partitions:
 /// From the first, and from one in the middle.
 pub async fn open_at_reads_again_what_was_committed<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let positions = append(log.as_ref(), FIRST, &["a", "b", "c"]).await;
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     soon(reader.commit(positions[2])).await.unwrap();
@@ -285,13 +285,13 @@ pub async fn nothing_is_lost_and_positions_grow_across_reopening<H: Harness>(par
     let mut positions = Vec::new();
     let rounds = ["a", "b", "c", "d"];
     for text in rounds {
-        let log = harness.engines().log;
+        let log = harness.log();
         positions.extend(append(log.as_ref(), FIRST, &[text, text]).await);
         drop(log);
         harness = harness.reopen().await;
     }
     assert!(positions.is_sorted_by(|a, b| a < b), "{positions:?}");
-    let log = harness.engines().log;
+    let log = harness.log();
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     let entries = read(reader.as_mut(), 8).await;
     assert_eq!(entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), positions);
@@ -301,7 +301,7 @@ pub async fn nothing_is_lost_and_positions_grow_across_reopening<H: Harness>(par
 /// Two readers, one of which commits, and one that comes later.
 pub async fn control_is_read_whole_by_every_reader<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     assert_eq!(log.partition_count(Topic::Control), 1);
     let mut one = log.open(Topic::Control, FIRST).await.unwrap();
     let mut two = log.open(Topic::Control, FIRST).await.unwrap();
@@ -319,7 +319,7 @@ pub async fn what_follows_a_failed_append_fails_until_the_caller_was_told<H: Har
     partitions: u16,
 ) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     if !harness.fail_next_append() {
         return;
     }
@@ -345,7 +345,7 @@ pub async fn what_follows_a_failed_append_fails_until_the_caller_was_told<H: Har
 /// Needs [`Harness::fail_next_append`].
 pub async fn an_append_that_failed_may_be_repeated<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     if !harness.fail_next_append() {
         return;
     }
@@ -368,7 +368,7 @@ pub async fn an_append_that_failed_may_be_repeated<H: Harness>(partitions: u16) 
 /// The same one twice.
 pub async fn dead_letters_are_taken<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     append(log.as_ref(), FIRST, &["cannot be read"]).await;
     let mut reader = log.open(Topic::Mail, FIRST).await.unwrap();
     let entry = read(reader.as_mut(), 1).await.remove(0);
@@ -381,7 +381,7 @@ pub async fn dead_letters_are_taken<H: Harness>(partitions: u16) {
 /// Flushes with appends under way.
 pub async fn flush_waits_for_what_was_taken<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let log = harness.engines().log;
+    let log = harness.log();
     let answer = log.try_append(Topic::Mail, vec![(FIRST, record("a"))]).unwrap();
     soon(log.flush()).await;
     assert!(!is_pending(answer).await, "it is on the disk");

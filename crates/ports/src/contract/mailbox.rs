@@ -58,7 +58,7 @@ fn positions(rows: &[Row]) -> Vec<u64> {
 /// Of several mailboxes in one batch, whole, and within bounds.
 pub async fn rows_are_read_in_the_order_of_their_positions<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows: Vec<_> =
         [3, 5, 9].iter().flat_map(|at| [row(&harness, 1, *at), row(&harness, 2, *at)]).collect();
     append(mailbox.as_ref(), &rows[..4]).await;
@@ -82,7 +82,7 @@ pub async fn rows_are_read_in_the_order_of_their_positions<H: Harness>(partition
 /// And no rows.
 pub async fn a_mailbox_without_rows_has_head_zero<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     assert_eq!(head(mailbox.as_ref(), 1).await, Seq::ZERO);
     assert_eq!(all(mailbox.as_ref(), 1).await, []);
     assert_eq!(soon(mailbox.heads(Vec::new())).await.unwrap(), []);
@@ -93,7 +93,7 @@ pub async fn a_mailbox_without_rows_has_head_zero<H: Harness>(partitions: u16) {
 pub async fn nothing_appears_below_a_head_that_was_seen<H: Harness>(partitions: u16) {
     const LAST: u64 = 400;
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows: Vec<_> = (1..=LAST).map(|at| row(&harness, 1, at)).collect();
     let writer = async {
         for rows in rows.chunks(3) {
@@ -122,7 +122,7 @@ pub async fn nothing_appears_below_a_head_that_was_seen<H: Harness>(partitions: 
 /// As a replay of the log does.
 pub async fn a_batch_again_changes_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows: Vec<_> = (1..=6).map(|at| row(&harness, 1, at)).collect();
     append(mailbox.as_ref(), &rows).await;
     append(mailbox.as_ref(), &rows).await;
@@ -134,7 +134,7 @@ pub async fn a_batch_again_changes_nothing<H: Harness>(partitions: u16) {
 /// Which writes rows that are there, after newer ones of the writer that took over.
 pub async fn a_late_batch_of_a_stale_writer_changes_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows: Vec<_> = (1..=9).map(|at| row(&harness, 1, at)).collect();
     let mut new = batch(&rows);
     new.marks = vec![mark(0, 50)];
@@ -150,7 +150,7 @@ pub async fn a_late_batch_of_a_stale_writer_changes_nothing<H: Harness>(partitio
 /// Needs [`Harness::fail_next_store`].
 pub async fn a_failed_store_may_be_repeated<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     if !harness.fail_next_store() {
         return;
     }
@@ -169,7 +169,7 @@ pub async fn a_failed_store_may_be_repeated<H: Harness>(partitions: u16) {
 /// By rows, by bytes, and a row larger than the limit.
 pub async fn pages_forward_keep_their_limits_and_miss_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows = rows_of_many_sizes(&harness);
     append(mailbox.as_ref(), &rows).await;
     for (rows_max, bytes_max) in LIMITS {
@@ -191,7 +191,7 @@ pub async fn pages_forward_keep_their_limits_and_miss_nothing<H: Harness>(partit
 /// As forward, newest first.
 pub async fn pages_back_keep_their_limits_and_miss_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let mut rows = rows_of_many_sizes(&harness);
     append(mailbox.as_ref(), &rows).await;
     rows.reverse();
@@ -233,7 +233,7 @@ fn check_page(rows: &[Row], range: Range) {
 /// Needs [`Harness::advance`].
 pub async fn expired_rows_are_not_shown_and_the_head_stays<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let short = Duration::from_secs(60);
     let rows = [
         row(&harness, 1, 1),
@@ -255,7 +255,7 @@ pub async fn expired_rows_are_not_shown_and_the_head_stays<H: Harness>(partition
 /// Needs [`Harness::advance`]. The head and cursors stay; new rows come.
 pub async fn everything_is_gone_after_the_longest_time_to_live<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     append(mailbox.as_ref(), &[row_for(&harness, 1, 1, TTL_MAX), row_for(&harness, 1, 2, TTL_MAX)])
         .await;
     let cursor = Cursor { seq: seq(1), caught_up_ms: harness.now_ms() };
@@ -274,7 +274,7 @@ pub async fn everything_is_gone_after_the_longest_time_to_live<H: Harness>(parti
 /// Also when the log is replayed.
 pub async fn erased_rows_stay_away_and_later_ones_come<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows: Vec<_> = (1..=6).map(|at| row(&harness, 1, at)).collect();
     append(mailbox.as_ref(), &rows[..5]).await;
     append(mailbox.as_ref(), &[row(&harness, 2, 1)]).await;
@@ -294,7 +294,7 @@ pub async fn erased_rows_stay_away_and_later_ones_come<H: Harness>(partitions: u
 /// Whichever comes last, also within one call; with equal positions the later time.
 pub async fn the_cursor_with_the_higher_position_stays<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     assert_eq!(soon(mailbox.cursor(user(1), device(1))).await.unwrap(), None);
     let cursor = |at, caught_up_ms| Cursor { seq: seq(at), caught_up_ms };
     for (stored, kept) in [
@@ -321,14 +321,14 @@ fn mark(source: u16, position: u64) -> (Partition, Source) {
 /// Also without rows, and after reopening.
 pub async fn marks_are_kept_for_each_partition_and_never_move_back<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let other = (Partition::new(1), mark(0, 7).1);
     for marks in [vec![mark(0, 5), mark(3, 6)], vec![mark(0, 9), other], vec![mark(0, 8)]] {
         soon(mailbox.append(Batch { rows: Vec::new(), marks })).await.unwrap();
     }
     drop(mailbox);
     let harness = harness.reopen().await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let mut marks = soon(mailbox.marks(Partition::new(0))).await.unwrap();
     marks.sort();
     assert_eq!(marks, [mark(0, 9).1, mark(3, 6).1]);
@@ -339,7 +339,7 @@ pub async fn marks_are_kept_for_each_partition_and_never_move_back<H: Harness>(p
 /// After a clean end.
 pub async fn rows_and_cursors_are_there_after_reopening<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     let rows: Vec<_> = (1..=6).map(|at| row(&harness, 1, at)).collect();
     append(mailbox.as_ref(), &rows).await;
     let cursor = Cursor { seq: seq(2), caught_up_ms: 9 };
@@ -347,7 +347,7 @@ pub async fn rows_and_cursors_are_there_after_reopening<H: Harness>(partitions: 
     soon(mailbox.erase(user(1), seq(1))).await.unwrap();
     drop(mailbox);
     let harness = harness.reopen().await;
-    let mailbox = harness.engines().mailbox;
+    let mailbox = harness.mailbox();
     assert_eq!(all(mailbox.as_ref(), 1).await, rows[1..]);
     assert_eq!(head(mailbox.as_ref(), 1).await, seq(6));
     assert_eq!(soon(mailbox.cursor(user(1), device(1))).await.unwrap(), Some(cursor));

@@ -43,7 +43,7 @@ async fn routes(presence: &dyn Presence) -> Vec<Route> {
 /// Not before it, and not after it.
 pub async fn a_route_is_live_while_its_lease_is<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let presence = harness.engines().presence;
+    let presence = harness.presence();
     attach(presence.as_ref(), &[route(1, 1, 1)]).await;
     assert_eq!(routes(presence.as_ref()).await, []);
     renew(presence.as_ref(), 1).await;
@@ -58,7 +58,7 @@ pub async fn a_route_is_live_while_its_lease_is<H: Harness>(partitions: u16) {
 /// Renewed within its time, twice.
 pub async fn a_renewed_lease_lasts<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let presence = harness.engines().presence;
+    let presence = harness.presence();
     renew(presence.as_ref(), 1).await;
     attach(presence.as_ref(), &[route(1, 1, 1)]).await;
     for _ in 0..2 {
@@ -71,7 +71,7 @@ pub async fn a_renewed_lease_lasts<H: Harness>(partitions: u16) {
 /// Its routes with it, others not.
 pub async fn a_released_lease_ends_at_once<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let presence = harness.engines().presence;
+    let presence = harness.presence();
     renew(presence.as_ref(), 1).await;
     renew(presence.as_ref(), 2).await;
     attach(presence.as_ref(), &[route(1, 1, 1), route(2, 2, 1)]).await;
@@ -82,7 +82,7 @@ pub async fn a_released_lease_ends_at_once<H: Harness>(partitions: u16) {
 /// A connection that was slow to attach.
 pub async fn an_older_generation_changes_nothing<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let presence = harness.engines().presence;
+    let presence = harness.presence();
     renew(presence.as_ref(), 1).await;
     renew(presence.as_ref(), 2).await;
     attach(presence.as_ref(), &[route(1, 1, 5)]).await;
@@ -95,7 +95,7 @@ pub async fn an_older_generation_changes_nothing<H: Harness>(partitions: u16) {
 /// A connection that was slow to end.
 pub async fn an_older_generation_does_not_detach_a_newer<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let presence = harness.engines().presence;
+    let presence = harness.presence();
     renew(presence.as_ref(), 1).await;
     attach(presence.as_ref(), &[route(1, 1, 5)]).await;
     soon(presence.detach(vec![route(1, 1, 4)])).await.unwrap();
@@ -107,7 +107,7 @@ pub async fn an_older_generation_does_not_detach_a_newer<H: Harness>(partitions:
 /// Of one user and of two.
 pub async fn every_device_has_a_route_of_its_own<H: Harness>(partitions: u16) {
     let harness = H::open(partitions).await;
-    let presence = harness.engines().presence;
+    let presence = harness.presence();
     renew(presence.as_ref(), 1).await;
     let other = Route { user: user(2), ..route(1, 1, 1) };
     let stranger = Route { user: user(3), ..route(1, 1, 1) };

@@ -507,7 +507,7 @@ pub struct Revoked {
     #[prost(bytes = "bytes", tag = "2")]
     pub device: ::prost::bytes::Bytes,
 }
-#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct EpochMap {
     #[prost(uint32, tag = "1")]
     pub epoch: u32,
@@ -515,6 +515,12 @@ pub struct EpochMap {
     pub mail_partitions: u32,
     #[prost(uint32, tag = "3")]
     pub group_partitions: u32,
+    /// 16 bytes: the identity the engine gave the topic; or empty
+    #[prost(bytes = "bytes", tag = "4")]
+    pub mail_topic: ::prost::bytes::Bytes,
+    /// likewise
+    #[prost(bytes = "bytes", tag = "5")]
+    pub group_topic: ::prost::bytes::Bytes,
 }
 /// A mailbox row as an engine with one value per row stores it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

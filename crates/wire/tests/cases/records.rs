@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use wire::{
-    Address, Epoch, Item, Partition, Seq, Topic,
+    Address, Epoch, Item, Partition, Seq, Topic, TopicId,
     entity::{Decision, Device, Devices, Member, Membership, Roster},
     item::{Body, DeviceChange, Role, Verdict},
     record::{ControlRecord, Delivery, EpochMap, GroupRecord, Heartbeat, MailRecord, StoredRow},
@@ -114,13 +114,29 @@ fn add_control(cases: &mut Vec<Case>) {
             oldest_ms,
         })
     };
-    let map = EpochMap { epoch: Epoch::new(2), mail_partitions: 12, group_partitions: 4096 };
+    let map = EpochMap {
+        epoch: Epoch::new(2),
+        mail_partitions: 12,
+        group_partitions: 4096,
+        mail_topic: None,
+        group_topic: None,
+    };
+    let bound = EpochMap {
+        mail_topic: Some(TopicId::from_bytes([3; 16])),
+        group_topic: Some(TopicId::from_bytes([4; 16])),
+        ..map
+    };
     cases.extend([
         control("heartbeat", "nothing unfinished", heartbeat(Topic::Mail, None)),
         control("heartbeat_group", "0 ms is not absent", heartbeat(Topic::Group, Some(0))),
         control("heartbeat_control", "behind", heartbeat(Topic::Control, Some(1_749_999_999_000))),
         control("revoked", "a revoked device", ControlRecord::Revoked(user(0xaa), device())),
         control("epoch_map", "epoch 2", ControlRecord::EpochMap(map)),
+        control(
+            "epoch_map_bound",
+            "epoch 2 with the identities of its topics",
+            ControlRecord::EpochMap(bound),
+        ),
     ]);
 }
 

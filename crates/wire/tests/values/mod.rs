@@ -10,7 +10,7 @@ use proptest::{
 };
 use wire::{
     Address, ClientFrame, Counter, DeliveryFrame, DeviceId, Epoch, Generation, GroupId, Item,
-    MessageId, Offset, Partition, RunId, SendId, Seq, ServerFrame, Topic, UserId,
+    MessageId, Offset, Partition, RunId, SendId, Seq, ServerFrame, Topic, TopicId, UserId,
     client_frame::{Hello, Previous, Proof, Read, Send},
     delivery_frame::Deliver,
     entity::{Decision, Device, Devices, Member, Membership, Query, Roster},
@@ -248,11 +248,14 @@ pub(crate) fn control_record() -> impl Strategy<Value = ControlRecord> {
     let heartbeat = (any::<u64>(), topic, partition(), option::of(any::<u64>())).prop_map(
         |(now_ms, topic, partition, oldest_ms)| Heartbeat { now_ms, topic, partition, oldest_ms },
     );
-    let map = (0_u8..=100, 1_u16..=4096, 1_u16..=4096).prop_map(
-        |(epoch, mail_partitions, group_partitions)| EpochMap {
+    let topic_id = || option::of(any::<[u8; 16]>().prop_map(TopicId::from_bytes));
+    let map = (0_u8..=100, 1_u16..=4096, 1_u16..=4096, topic_id(), topic_id()).prop_map(
+        |(epoch, mail_partitions, group_partitions, mail_topic, group_topic)| EpochMap {
             epoch: Epoch::new(epoch),
             mail_partitions,
             group_partitions,
+            mail_topic,
+            group_topic,
         },
     );
     prop_oneof![
