@@ -117,11 +117,12 @@ pub struct ClusterArgs {
     /// Folder of the development cluster; device stores are kept below it in any case
     #[arg(long, value_name = "DIR", default_value = DATA_DEFAULT)]
     pub data: PathBuf,
-    /// Another cluster than the development one
-    #[arg(long, value_name = "HOST:PORT", requires = "token_file")]
-    pub server: Option<String>,
+    /// Edges to connect to, the first one first; without --token-file those of the development
+    /// cluster
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    pub server: Vec<String>,
     /// PEM file with the authorities that may vouch for the server [default: the system's]
-    #[arg(long, value_name = "FILE", requires = "server")]
+    #[arg(long, value_name = "FILE", requires = "token_file")]
     pub ca: Option<PathBuf>,
     /// File with a token of the identity provider; read again when a fresh one is needed
     #[arg(long, value_name = "FILE", requires = "server")]

@@ -47,6 +47,9 @@ pub struct Development {
 pub struct Cluster {
     /// Address and port for clients.
     pub address: SocketAddr,
+    /// Further edges.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<SocketAddr>,
     /// The operators' listener, when there is one.
     pub admin: Option<SocketAddr>,
 }
@@ -342,7 +345,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         assert_eq!(Development::find(data.path()).unwrap_err().code(), Code::NoDevelopmentCluster);
         let development = prepare(data.path());
-        let cluster = Cluster { address: "127.0.0.1:4433".parse().unwrap(), admin: None };
+        let cluster = Cluster { address: "127.0.0.1:4433".parse().unwrap(), more: Vec::new(), admin: None };
         development.announce(&cluster).unwrap();
         let found = Development::find(data.path()).unwrap();
         assert_eq!(found.cluster().unwrap(), cluster);

@@ -35,9 +35,9 @@ pub type TokenSource = Arc<dyn Fn() -> Outcome<String> + Send + Sync>;
 /// A cluster, and who one is there.
 #[derive(Clone)]
 pub struct Place {
-    /// `host:port` to connect to.
-    pub server: String,
-    /// The name its certificate must have.
+    /// Edges to connect to, `host:port` each; at least one.
+    pub servers: Vec<String>,
+    /// The name their certificates must have.
     pub server_name: String,
     /// PEM text of the authorities that may vouch for it.
     pub roots: Vec<u8>,
@@ -67,9 +67,9 @@ impl Place {
     /// When there is no cluster, no token, or the names are none.
     pub fn find(args: &ClusterArgs) -> Outcome<Self> {
         let device = args.device.as_deref().map(name::person).transpose()?;
-        match (&args.server, &args.token_file) {
-            (Some(server), Some(token_file)) => Self::elsewhere(args, server, token_file, device),
-            (None, _) | (Some(_), None) => Self::development(args, device),
+        match &args.token_file {
+            Some(token_file) => Self::elsewhere(args, token_file, device),
+            None => Self::development(args, device),
         }
     }
 
@@ -95,12 +95,19 @@ impl Place {
         })?;
         let person = name::person(person)?;
         let development = Development::find(&args.data)?;
-        let cluster = development.cluster()?;
+        let servers = match &args.server[..] {
+            [] => {
+                let cluster = development.cluster()?;
+                let edges = std::iter::once(cluster.address).chain(cluster.more);
+                edges.map(|address| reachable(address).to_string()).collect()
+            }
+            named => named.to_vec(),
+        };
         let ca = development.ca_file();
         let roots = fs::read(&ca).map_err(|error| cannot_trust(&ca, &error.to_string()))?;
         let sub = person.clone();
         Ok(Self {
-            server: reachable(cluster.address).to_string(),
+            servers,
             server_name: development::SERVER_NAME.to_owned(),
             roots,
             issuer: development::ISSUER.to_owned(),
@@ -113,14 +120,19 @@ impl Place {
 
     fn elsewhere(
         args: &ClusterArgs,
-        server: &str,
         token_file: &Path,
         device: Option<String>,
     ) -> Outcome<Self> {
-        let Some((host, _)) = server.rsplit_once(':') else {
+        let portless = args.server.iter().find(|server| !server.contains(':'));
+        if let Some(server) = portless {
             return Err(Failure::new(Code::CannotConnect, format!("`{server}` has no port"))
                 .at("--server")
                 .remedy("write host:port, for example chat.example:4433"));
+        }
+        let Some((host, _)) = args.server.first().and_then(|server| server.rsplit_once(':')) else {
+            return Err(Failure::new(Code::CannotConnect, "no edge was named")
+                .at("--server")
+                .remedy("write host:port, for example --server chat.example:4433"));
         };
         let claims = claims(token_file, &read_token(token_file)?)?;
         if args.name.as_ref().is_some_and(|name| *name != claims.sub) {
@@ -134,7 +146,7 @@ impl Place {
         };
         let file = token_file.to_owned();
         Ok(Self {
-            server: server.to_owned(),
+            servers: args.server.clone(),
             server_name: host.trim_matches(['[', ']']).to_owned(),
             roots,
             stores: stores(&args.data, Some(&claims.iss), &claims.sub),
@@ -209,7 +221,7 @@ mod tests {
             name: Some("alice".into()),
             device: None,
             data: data.to_owned(),
-            server: None,
+            server: Vec::new(),
             ca: None,
             token_file: None,
         }
@@ -226,9 +238,9 @@ mod tests {
         let localhost = "127.0.0.1".parse().unwrap();
         let development = Development::prepare(data.path(), localhost).unwrap();
         let address = "0.0.0.0:4433".parse().unwrap();
-        development.announce(&development::Cluster { address, admin: None }).unwrap();
+        development.announce(&development::Cluster { address, more: Vec::new(), admin: None }).unwrap();
         let place = Place::find(&args(data.path())).unwrap();
-        assert_eq!(place.server, "127.0.0.1:4433");
+        assert_eq!(place.servers, ["127.0.0.1:4433"]);
         assert_eq!(place.store("phone"), data.path().join("clients/alice/phone"));
         assert_eq!((place.token)().unwrap().split('.').count(), 3);
         assert_eq!(code(&ClusterArgs { name: None, ..args(data.path()) }), Code::BadName);
@@ -245,7 +257,7 @@ mod tests {
         let payload = BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://i","sub":"carol"}"#);
         let elsewhere = ClusterArgs {
             name: None,
-            server: Some("[::1]:4433".into()),
+            server: vec!["[::1]:4433".into()],
             ca: Some(write("ca.pem", "")),
             token_file: Some(write("token", &format!(" h.{payload}.s\n"))),
             ..args(data.path())
@@ -257,7 +269,7 @@ mod tests {
         assert_eq!(code(&wrong), Code::BadName);
         let wrong = ClusterArgs { token_file: Some(write("x", "no")), ..elsewhere.clone() };
         assert_eq!(code(&wrong), Code::TokenUnreadable);
-        let wrong = ClusterArgs { server: Some("host".into()), ..elsewhere };
+        let wrong = ClusterArgs { server: vec!["host".into()], ..elsewhere };
         assert_eq!(code(&wrong), Code::CannotConnect);
     }
 }

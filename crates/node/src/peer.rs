@@ -61,7 +61,7 @@ fn config(place: &Place, store: FileStore) -> Outcome<Config> {
             .remedy("name a PEM file with the authority of the cluster")
     })?;
     let servers = Servers::Quic {
-        addresses: vec![place.server.clone()],
+        addresses: place.servers.clone(),
         server_name: place.server_name.clone(),
         roots,
     };
@@ -100,10 +100,10 @@ fn connect_failure(place: &Place, error: &ConnectError) -> Failure {
             Code::CannotConnect,
             format!("no connection within {CONNECT_WITHIN:?}: {problem}"),
         )
-        .at(format!("UDP {}", place.server))
+        .at(format!("UDP {}", place.servers.join(", ")))
         .remedy("is `posthorn dev`, or the cluster, running? does UDP get through?"),
         ConnectError::Config(problem) => Failure::new(Code::CannotConnect, problem.clone())
-            .at(place.server.clone())
+            .at(place.servers.join(", "))
             .remedy("check --server and --ca"),
     }
 }

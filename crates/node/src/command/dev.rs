@@ -29,7 +29,7 @@ pub async fn run(args: DevArgs) -> Outcome {
     let announced = std::cell::Cell::new(false);
     let ended = run::run(&config, |started| {
         let address = started.address.unwrap_or(args.listen);
-        development.announce(&Cluster { address, admin: started.admin })?;
+        development.announce(&Cluster { address, more: Vec::new(), admin: started.admin })?;
         announced.set(true);
         output::print(&welcome(&args.data, address, started.admin))
     })
