@@ -333,7 +333,8 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         assert_eq!(Development::find(data.path()).unwrap_err().code(), Code::NoDevelopmentCluster);
         let development = prepare(data.path());
-        let cluster = Cluster { address: "127.0.0.1:4433".parse().unwrap(), more: Vec::new(), admin: None };
+        let cluster =
+            Cluster { address: "127.0.0.1:4433".parse().unwrap(), more: Vec::new(), admin: None };
         development.announce(&cluster).unwrap();
         let found = Development::find(data.path()).unwrap();
         assert_eq!(found.cluster().unwrap(), cluster);

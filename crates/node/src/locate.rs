@@ -118,11 +118,7 @@ impl Place {
         })
     }
 
-    fn elsewhere(
-        args: &ClusterArgs,
-        token_file: &Path,
-        device: Option<String>,
-    ) -> Outcome<Self> {
+    fn elsewhere(args: &ClusterArgs, token_file: &Path, device: Option<String>) -> Outcome<Self> {
         let portless = args.server.iter().find(|server| !server.contains(':'));
         if let Some(server) = portless {
             return Err(Failure::new(Code::CannotConnect, format!("`{server}` has no port"))
@@ -238,7 +234,9 @@ mod tests {
         let localhost = "127.0.0.1".parse().unwrap();
         let development = Development::prepare(data.path(), localhost).unwrap();
         let address = "0.0.0.0:4433".parse().unwrap();
-        development.announce(&development::Cluster { address, more: Vec::new(), admin: None }).unwrap();
+        development
+            .announce(&development::Cluster { address, more: Vec::new(), admin: None })
+            .unwrap();
         let place = Place::find(&args(data.path())).unwrap();
         assert_eq!(place.servers, ["127.0.0.1:4433"]);
         assert_eq!(place.store("phone"), data.path().join("clients/alice/phone"));

@@ -1,6 +1,6 @@
 //! The configuration shown to people: a commented file with every default, and the reference page.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 use crate::config::Config;
 
@@ -25,6 +25,35 @@ pub fn default_file() -> String {
                 let _ = writeln!(file, "# Better: {key}_file = \"/run/secrets/{key}\"");
             }
             let _ = writeln!(file, "{} = {}", setting.key, setting.value);
+        }
+    }
+    file
+}
+
+/// A TOML file with the settings that are not at their default. A secret is not written out: the
+/// one for clients' edges is read from `secret_file`, others have to be given in the environment.
+#[must_use]
+pub fn changed_file(config: &Config, secret_file: &Path) -> String {
+    let defaults = Config::default().settings();
+    let changed: Vec<_> = config
+        .settings()
+        .into_iter()
+        .zip(defaults)
+        .filter(|(setting, default)| setting.value != default.value || setting.is_secret)
+        .map(|(setting, _)| setting)
+        .collect();
+    let mut file = String::new();
+    for (name, _) in Config::sections() {
+        let mut lines = String::new();
+        for setting in changed.iter().filter(|setting| setting.section == name) {
+            if !setting.is_secret {
+                let _ = writeln!(lines, "{} = {}", setting.key, setting.value);
+            } else if setting.path() == "listen.secret" {
+                let _ = writeln!(lines, "secret_file = {:?}", secret_file.display().to_string());
+            }
+        }
+        if !lines.is_empty() {
+            let _ = write!(file, "[{name}]\n{lines}\n");
         }
     }
     file

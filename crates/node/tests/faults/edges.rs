@@ -1,6 +1,9 @@
 //! Edges that die, drain and come back.
 
-use crate::{load::{Load, Shape}, stage::Stage};
+use crate::{
+    load::{Load, Shape},
+    stage::Stage,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_edge_loses_nothing_and_its_clients_go_on_at_the_other() {

@@ -285,7 +285,8 @@ impl Ledger {
     }
 
     fn late(&self) -> Option<Duration> {
-        let of = |one: &Conversation| one.devices.lock().unwrap().iter().filter_map(|d| d.late).max();
+        let of =
+            |one: &Conversation| one.devices.lock().unwrap().iter().filter_map(|d| d.late).max();
         self.conversations.iter().filter_map(of).max()
     }
 

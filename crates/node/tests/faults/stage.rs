@@ -49,7 +49,6 @@ pub(crate) struct Node {
 #[derive(Deserialize)]
 struct Plan {
     name: String,
-    roles: Vec<String>,
     config: PathBuf,
     clients: Option<SocketAddr>,
     admin: SocketAddr,
@@ -151,7 +150,7 @@ impl Node {
     }
 
     fn is_edge(&self) -> bool {
-        self.plan.roles.iter().any(|role| role == "edge")
+        self.plan.clients.is_some()
     }
 
     fn log(&self) -> PathBuf {
@@ -202,7 +201,11 @@ impl Node {
             }
         };
         if timeout(WITHIN, wait).await.is_err() {
-            panic!("{} is not {what} within {WITHIN:?}: {:?}", self.name(), self.ask("GET", "/readyz"));
+            panic!(
+                "{} is not {what} within {WITHIN:?}: {:?}",
+                self.name(),
+                self.ask("GET", "/readyz")
+            );
         }
     }
 

@@ -1,6 +1,9 @@
 //! Workers that die, stand still, come and go.
 
-use crate::{load::{Load, Shape}, stage::Stage};
+use crate::{
+    load::{Load, Shape},
+    stage::Stage,
+};
 
 /// Sums what was committed by all of these.
 const LANES: &str = "posthorn_worker_lanes";
