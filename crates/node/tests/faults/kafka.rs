@@ -51,7 +51,7 @@ async fn a_topic_that_was_made_again_is_refused_not_skipped() {
     let stage = Stage::open(1, 1).await;
     let load = Load::start(&stage.development, &stage.addresses(), Shape::default()).await;
     load.finish().await;
-    stage.remake_topic("mail");
+    stage.engines.remake_topic(&stage.topic("mail"), 8);
     for node in [&stage.edges[0], &stage.workers[0]] {
         let reasons = node.not_ready().await;
         assert!(reasons.contains("topic"), "{reasons}");

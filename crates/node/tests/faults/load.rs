@@ -211,15 +211,15 @@ impl Load {
         took
     }
 
+    /// Goes on sending for so long, whatever becomes of it.
+    pub(crate) async fn lasts(&self, for_long: Duration) {
+        timeout(for_long, std::future::pending::<()>()).await.ok();
+    }
+
     /// Waits until so many more messages were accepted in all.
     pub(crate) async fn goes_on(&self, more: u64) {
         let wanted = self.ledger.accepted() + more;
         self.ledger.until(|| self.ledger.accepted() >= wanted).await;
-    }
-
-    /// Messages accepted so far.
-    pub(crate) fn accepted(&self) -> u64 {
-        self.ledger.accepted()
     }
 
     /// Stops sending and waits for the rest. Everything accepted was delivered to every device,

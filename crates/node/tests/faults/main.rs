@@ -9,6 +9,7 @@ mod edges;
 mod engines;
 mod kafka;
 mod load;
+mod memory;
 mod presence;
 mod stage;
 mod store;

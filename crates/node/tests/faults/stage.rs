@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, Command, Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -34,7 +34,9 @@ pub(crate) struct Stage {
     pub(crate) development: Development,
     pub(crate) edges: Vec<Node>,
     pub(crate) workers: Vec<Node>,
-    folder: TempDir,
+    /// What the names of its topics begin with.
+    own: String,
+    _folder: TempDir,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -92,7 +94,7 @@ impl Stage {
         let node = |plan| Node { plan, folder: folder.path().to_owned(), child: None };
         let (edges, workers) = plans.into_iter().map(node).partition(|node: &Node| node.is_edge());
         let development = Development::find(folder.path()).unwrap();
-        Self { engines, development, edges, workers, folder, _turn: turn }
+        Self { engines, development, edges, workers, own, _folder: folder, _turn: turn }
     }
 
     /// Starts every process and waits until all are ready.
@@ -122,9 +124,9 @@ impl Stage {
         self.edges.iter().map(|edge| edge.plan.clients.unwrap().to_string()).collect()
     }
 
-    /// The folder of the sandbox.
-    pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+    /// The name of a topic of epoch 1.
+    pub(crate) fn topic(&self, log: &str) -> String {
+        format!("{}.{log}.e1", self.own)
     }
 }
 
@@ -209,11 +211,12 @@ impl Node {
         }
     }
 
-    /// The value of a metric, over all its labels; none when nobody answers.
-    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+    /// The value of a metric, over all its labels that hold `label`; none when nobody answers.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Option<f64> {
         let (_, page) = self.ask("GET", "/metrics")?;
         let values = page.lines().filter(|line| {
-            line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']))
+            let rest = line.strip_prefix(name);
+            rest.is_some_and(|rest| rest.starts_with([' ', '{']) && rest.contains(label))
         });
         Some(values.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum())
     }

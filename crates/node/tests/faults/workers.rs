@@ -62,6 +62,6 @@ async fn a_second_worker_takes_half_of_the_partitions() {
 impl crate::stage::Node {
     /// Partitions it works on.
     fn running_lanes(&self) -> f64 {
-        self.metric_with(LANES, "state=\"running\"").unwrap_or(0.0)
+        self.metric(LANES, "state=\"running\"").unwrap_or(0.0)
     }
 }
