@@ -5,6 +5,7 @@
 #![allow(missing_docs, unreachable_pub, clippy::unwrap_used, clippy::disallowed_methods)]
 #![allow(clippy::cast_precision_loss)]
 
+mod cluster;
 mod codec;
 mod load;
 mod log;
@@ -23,7 +24,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Measures rates and CPU time per message.
 #[derive(Parser)]
 struct Options {
-    /// Only these: codec, session, log, path.
+    /// Only these: codec, session, log, path, cluster.
     only: Vec<String>,
     /// Seconds of one run.
     #[arg(long, default_value_t = 4.0)]
@@ -55,5 +56,8 @@ fn main() {
     }
     if asked("path") {
         path::run(options.seconds, options.payload, &options.window);
+    }
+    if asked("cluster") {
+        cluster::run(options.seconds, options.payload, &options.window);
     }
 }

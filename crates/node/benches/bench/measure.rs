@@ -98,9 +98,17 @@ pub fn report_ratio(name: &str, runs: &[Run], limits: &[Run], aim: f64) {
     println!("{name:<44} {ratio:>12.2} of the limit's rate, aim {aim:.2}: {verdict}");
 }
 
-/// User and system time of this process, from `/proc/self/stat` in ticks of 10 ms.
+/// User and system time of this process.
 fn process_cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("Linux has /proc");
+    cpu_of(std::process::id())
+}
+
+/// User and system time of a process, from `/proc/PID/stat` in ticks of 10 ms; none when it is
+/// gone.
+pub fn cpu_of(pid: u32) -> Duration {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return Duration::ZERO;
+    };
     // The program's name, in parentheses, may hold spaces: fields are counted after it.
     let fields: Vec<&str> =
         stat.rsplit_once(')').expect("a name in parentheses").1.split_whitespace().collect();
