@@ -50,12 +50,13 @@ struct Process {
 #[derive(Deserialize)]
 struct Engine {
     name: String,
-    pid: u32,
+    /// None while it is stopped.
+    pid: Option<u32>,
 }
 
 #[derive(Deserialize)]
 struct Engines {
-    processes: Vec<Engine>,
+    members: Vec<Engine>,
 }
 
 /// Prints the rate and what a message costs in edge, worker and engines, and how fast a second
@@ -160,8 +161,11 @@ fn costs(edge: &Process, worker: &Process, engines: &Path) -> Vec<(String, Durat
     let file = fs::read(engines.join("engines.json")).unwrap();
     let engines: Engines = serde_json::from_slice(&file).unwrap();
     for kind in ["kafka", "cassandra", "redis"] {
-        let of_kind = engines.processes.iter().filter(|engine| engine.name.starts_with(kind));
-        costs.push((kind.to_owned(), of_kind.map(|engine| measure::cpu_of(engine.pid)).sum()));
+        let of_kind = engines.members.iter().filter(|engine| engine.name.starts_with(kind));
+        costs.push((
+            kind.to_owned(),
+            of_kind.filter_map(|engine| engine.pid).map(measure::cpu_of).sum(),
+        ));
     }
     costs
 }
@@ -183,7 +187,7 @@ impl Process {
         let running = |line: &&str| {
             line.starts_with("posthorn_worker_lanes") && line.contains("state=\"running\"")
         };
-        page.lines().filter(running).map(|line| number(line)).sum()
+        page.lines().filter(running).map(number).sum()
     }
 
     fn ask(&self, path: &str) -> Option<String> {
