@@ -105,7 +105,7 @@ fn timed(name: &str, step: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Res
 }
 
 #[expect(clippy::disallowed_methods, reason = "a person reads how long a step really took")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -4,6 +4,7 @@
 //! runs when nothing else compiles.
 
 mod ci;
+mod engines;
 mod tidy;
 mod wrap;
 
@@ -44,6 +45,10 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Starts real engines for tests and for trying things out, and ends them: Kafka, Cassandra in
+    /// the place of ScyllaDB, and Redis.
+    #[command(subcommand)]
+    Engines(engines::Command),
     /// Builds the reference documentation of every crate; a broken link is an error.
     Docs,
 }
@@ -55,6 +60,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Task::Test { arguments } => ci::test(&arguments)?,
         Task::Fmt => ci::fmt()?,
         Task::Bench { arguments } => ci::bench(&arguments)?,
+        Task::Engines(command) => engines::run(command)?,
         Task::Docs => ci::docs()?,
     };
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
