@@ -137,6 +137,6 @@ mod tests {
 
     #[test]
     fn the_id_of_a_cluster_is_16_bytes_of_base64() {
-        assert_eq!(cluster_id([0xab; 16]), "abababababababababababA".replacen("ab", "", 1) + "");
+        assert_eq!(cluster_id([0xab; 16]), "ababababababababababaA");
     }
 }

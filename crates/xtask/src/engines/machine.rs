@@ -120,7 +120,9 @@ pub(crate) fn random() -> anyhow::Result<[u8; 16]> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use std::time::Duration;
+
+    use super::{super::progress::until, *};
 
     #[test]
     fn the_version_of_java_is_its_first_number() {
@@ -137,6 +139,7 @@ mod tests {
         let held = TcpListener::bind((block.address(2), 9042)).unwrap();
         assert!(!block.is_free());
         drop(held);
-        assert!(block.is_free());
+        // A process that another test starts may hold it for a moment, until it is that program.
+        assert!(until(Duration::from_secs(20), || block.is_free()));
     }
 }

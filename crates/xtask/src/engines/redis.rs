@@ -30,14 +30,16 @@ const FORMED_WITHIN: std::time::Duration = std::time::Duration::from_secs(60);
 pub(crate) fn lay_out(plan: &Plan) -> anyhow::Result<Vec<Member>> {
     let mut members = vec![server(plan, "redis", Kind::Redis, 6379, "")?];
     if let Some(certificates) = &plan.certificates {
-        let options = format!(
-            "--port 0 --tls-port 6380 --tls-auth-clients no --requirepass {PASSWORD} \
-             --tls-cert-file {} --tls-key-file {} --tls-ca-cert-file {}",
-            certificates.certificate.display(),
-            certificates.key.display(),
-            certificates.ca.display()
-        );
-        members.push(server(plan, "redis-tls", Kind::RedisTls, 6380, &options)?);
+        let options = "--port 0 --tls-port 6380 --tls-auth-clients no";
+        let mut member = server(plan, "redis-tls", Kind::RedisTls, 6380, options)?;
+        let files = [
+            ("--tls-cert-file", &certificates.certificate),
+            ("--tls-key-file", &certificates.key),
+            ("--tls-ca-cert-file", &certificates.ca),
+        ];
+        member.command.extend(["--requirepass", PASSWORD].map(str::to_owned));
+        member.command.extend(files.into_iter().flat_map(|(name, file)| [name.into(), text(file)]));
+        members.push(member);
     }
     if plan.wanted.redis_all {
         members.extend(cluster(plan)?);
@@ -68,7 +70,7 @@ fn watched(plan: &Plan) -> anyhow::Result<Vec<Member>> {
     for (index, port) in SENTINEL_PORTS.iter().enumerate() {
         let name = format!("sentinel-{}", index + 1);
         let settings = format!(
-            "port {port}\nbind {host}\nprotected-mode no\ndir {}\n\
+            "port {port}\nbind {host}\nbind-source-addr {host}\nprotected-mode no\ndir {}\n\
              sentinel monitor {SERVICE} {host} {first} 2\n\
              sentinel down-after-milliseconds {SERVICE} 1000\n\
              sentinel failover-timeout {SERVICE} 5000\n",
@@ -86,8 +88,11 @@ fn watched(plan: &Plan) -> anyhow::Result<Vec<Member>> {
 fn server(plan: &Plan, name: &str, kind: Kind, port: u16, options: &str) -> anyhow::Result<Member> {
     let (host, data) = (plan.block.address(1), plan.data(name)?);
     let mut command = vec!["redis-server".to_owned(), "--dir".to_owned(), text(&data)];
-    // Protected mode would refuse other addresses of this machine.
-    let always = format!("--bind {host} --protected-mode no --appendonly no --port {port}");
+    // Protected mode would refuse other addresses of this machine. What calls others must say its
+    // own address: by itself it would call from 127.0.0.1, and they would answer there.
+    let always = format!(
+        "--bind {host} --bind-source-addr {host} --protected-mode no --appendonly no --port {port}"
+    );
     command.extend(always.split_whitespace().map(str::to_owned));
     command.extend(["--save".to_owned(), String::new()]);
     command.extend(options.split_whitespace().map(str::to_owned));
