@@ -15,15 +15,16 @@ mod settings;
 mod state;
 mod up;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use self::{
     down::{Data, Deed},
-    state::{Member, State, Wanted},
+    state::{Member, State},
 };
+pub(crate) use self::{jars::target_dir, progress::Watch, settings::own_program, state::Wanted};
 
 const HELP: &str = "\
 What it needs: Linux, Java 17 or newer, Maven (fetches Kafka and Cassandra from Maven Central, once,
@@ -114,7 +115,7 @@ pub(crate) struct Place {
 impl Place {
     /// Relative to the root of the workspace only by default.
     fn dir(&self) -> anyhow::Result<PathBuf> {
-        if self.dir == std::path::Path::new("target/engines") {
+        if self.dir == Path::new("target/engines") {
             return Ok(jars::target_dir().join("engines"));
         }
         Ok(std::path::absolute(&self.dir)?)
@@ -186,6 +187,15 @@ pub(crate) fn run(command: Command) -> anyhow::Result<bool> {
             down::down(&place.dir()?, Data::Remove).map(|()| true)
         }
     }
+}
+
+/// Starts what is wanted in `dir` and says by which variables tests find it.
+///
+/// # Errors
+/// When something is missing, or does not come up.
+pub(crate) fn up(dir: &Path, wanted: Wanted) -> anyhow::Result<Vec<(&'static str, String)>> {
+    let state = up::up(dir, wanted)?;
+    Ok(settings::variables(dir, &state))
 }
 
 fn status(place: &Place, output: Output) -> anyhow::Result<bool> {

@@ -1,6 +1,9 @@
 //! How others find what is up: variables for tests, a configuration file for the program.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use super::{
     plan::{PASSWORD, USER},
@@ -14,7 +17,7 @@ pub(crate) fn variables(dir: &Path, state: &State) -> Vec<(&'static str, String)
         let address = state.of(kind).find_map(|member| member.addresses.get("tls").cloned());
         address.unwrap_or_default()
     };
-    let own = std::env::current_exe().unwrap_or_default();
+    let own = own_program();
     let ca = state.ca.as_ref().map(|path| path.display().to_string());
     let all = [
         ("POSTHORN_TEST_KAFKA", state.addresses(Kind::Kafka)),
@@ -30,6 +33,13 @@ pub(crate) fn variables(dir: &Path, state: &State) -> Vec<(&'static str, String)
         ("POSTHORN_ENGINES_DIR", dir.display().to_string()),
     ];
     all.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// This program. When it was built again since it started, the new one stands in its place.
+pub(crate) fn own_program() -> PathBuf {
+    let path = std::env::current_exe().unwrap_or_default();
+    let kept = path.to_str().and_then(|path| path.strip_suffix(" (deleted)"));
+    kept.map_or(path.clone(), PathBuf::from)
 }
 
 /// Writes `posthorn.toml` into `dir`.

@@ -54,11 +54,11 @@ pub(crate) fn up(dir: &Path, wanted: Wanted) -> anyhow::Result<State> {
     let java = machine::java()?;
     let state = match State::load(dir)? {
         Some(state) if state.wanted == wanted => state,
-        Some(state) if state.members.iter().any(Member::is_alive) => bail!(
-            "engines with other options are up in {}: `cargo xtask engines down` first",
+        Some(_) => bail!(
+            "{} has engines of other options, or their data: `cargo xtask engines down` first",
             dir.display()
         ),
-        Some(_) | None => lay_out(dir, wanted, java, progress)?,
+        None => lay_out(dir, wanted, java, progress)?,
     };
     let dead = state.members.iter().filter(|member| !member.is_alive()).count();
     let state = Mutex::new(state);
