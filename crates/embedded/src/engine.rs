@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ports::{Engines, Log, StoreError};
+use ports::{Engines, Log, StoreError, log::DeadLetter};
 
 use crate::{
     config::{EngineConfig, WallClock, millis},
@@ -121,6 +121,19 @@ impl Engine {
             entities: Arc::clone(&parts.entities) as _,
             presence: Arc::clone(&parts.presence) as _,
         }
+    }
+
+    /// Records that nobody could read, oldest first: those with numbers above `after`, from the
+    /// first when it is none, and at most `max`. The number of one never changes. Reads the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Stop`] when the disk failed.
+    pub fn dead_letters(
+        &self,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(u64, DeadLetter)>, StoreError> {
+        self.parts.log.shared().letters.list(after, max).map_err(crate::store::stop)
     }
 
     /// Drops what is older than it must be kept, and measures the disk. Blocks; runs by itself

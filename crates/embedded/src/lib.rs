@@ -25,6 +25,7 @@ mod entities;
 pub mod faults;
 mod journal;
 mod lane;
+mod letters;
 mod log;
 mod mailbox;
 mod presence;
