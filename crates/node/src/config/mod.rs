@@ -1,5 +1,6 @@
 //! Settings: one tree, from a file, then variables, then flags.
 
+pub mod cluster;
 pub mod layers;
 mod parts;
 pub mod reference;
