@@ -37,4 +37,4 @@ mod store;
 mod window;
 
 pub use config::{EngineConfig, FreeSpace, OnFatal, WallClock};
-pub use engine::{Engine, OpenError, Stats};
+pub use engine::{Engine, OpenError, Standing, Stats};
