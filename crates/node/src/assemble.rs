@@ -300,7 +300,9 @@ fn cannot_serve(error: &SetupError, address: SocketAddr) -> Failure {
     }
 }
 
-fn cannot_open(error: &OpenError) -> Failure {
+/// Why embedded engines cannot be opened, and what to do.
+#[must_use]
+pub fn cannot_open(error: &OpenError) -> Failure {
     match error {
         OpenError::InUse(directory) => {
             Failure::new(Code::DataInUse, "another process uses this data directory")

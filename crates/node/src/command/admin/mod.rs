@@ -1,18 +1,33 @@
 //! `posthorn admin`: what an operator does to a cluster. The command line of each command is
 //! beside it.
 
+pub mod dead_letters;
+pub mod engines;
+pub mod erase;
 pub mod mesh_ca;
+pub mod steps;
 
 use clap::Subcommand;
 
-use crate::failure::Outcome;
+use crate::{command::on_one_core, failure::Outcome};
 
 /// Shown below the help of `admin`.
-pub const EXAMPLES: &str = mesh_ca::EXAMPLES;
+pub const EXAMPLES: &str = "Examples:
+  posthorn admin deadletters list --config posthorn.toml
+  posthorn admin erase --subject alice --config posthorn.toml
+  posthorn admin mesh-ca new ./mesh
+
+Commands that change something change nothing without --yes: they say what they would do.";
 
 /// What an operator can do.
 #[derive(Debug, Subcommand)]
 pub enum AdminCommand {
+    /// Erase a user's mailbox for good
+    #[command(after_help = erase::EXAMPLES)]
+    Erase(erase::EraseArgs),
+    /// List, show or put back records that nobody could read
+    #[command(name = "deadletters", subcommand, after_help = dead_letters::EXAMPLES)]
+    DeadLetters(dead_letters::DeadLettersCommand),
     /// Make certificates for the mesh between the processes of a cluster
     #[command(subcommand, after_help = mesh_ca::EXAMPLES)]
     MeshCa(mesh_ca::MeshCaCommand),
@@ -24,6 +39,8 @@ pub enum AdminCommand {
 /// Why it could not.
 pub fn run(command: AdminCommand) -> Outcome {
     match command {
+        AdminCommand::Erase(args) => on_one_core(erase::run(args)),
+        AdminCommand::DeadLetters(command) => on_one_core(dead_letters::run(command)),
         AdminCommand::MeshCa(command) => mesh_ca::run(&command),
     }
 }
