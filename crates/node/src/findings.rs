@@ -68,6 +68,12 @@ pub fn print(findings: &[Finding], format: Format) -> Outcome {
         })?,
         Format::Text => output::print(&text(findings))?,
     }
+    verdict(findings)
+}
+
+/// # Errors
+/// [`Code::FoundWrong`] when one is wrong.
+fn verdict(findings: &[Finding]) -> Outcome {
     let wrong = count(findings, State::Wrong);
     if wrong == 0 {
         return Ok(());
@@ -147,8 +153,8 @@ mod tests {
     #[test]
     fn only_what_is_wrong_is_a_failure() {
         let doubtful = doubtful("a", "b", "c");
-        print(&[good("a", "b"), doubtful.clone()], Format::Json).unwrap();
-        let failure = print(&[doubtful, wrong("a", "b", "c")], Format::Json).unwrap_err();
+        verdict(&[good("a", "b"), doubtful.clone()]).unwrap();
+        let failure = verdict(&[doubtful, wrong("a", "b", "c")]).unwrap_err();
         assert_eq!(failure.code(), Code::FoundWrong);
     }
 
