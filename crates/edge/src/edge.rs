@@ -23,7 +23,7 @@ use crate::{
     inbound,
     listener::{self, Door},
     metrics::EdgeMetrics,
-    presence::{Command, RouteQueue},
+    presence::{Command, RouteQueue, RouteWriter},
     publish::Publisher,
     routes::Routes,
     token::Verifier,
@@ -258,7 +258,14 @@ fn start_writers(
     let (this, until) = (shared.clone(), finish.clone());
     tasks.spawn(async move {
         let presence = &*this.engines.presence;
-        this.presence.keep_writing(routes, presence, &this.metrics, until).await;
+        let writer = RouteWriter {
+            queue: &this.presence,
+            presence,
+            metrics: &this.metrics,
+            routes: &this.routes,
+            edge: this.edge_id,
+        };
+        writer.run(routes, until).await;
     });
     let (this, until) = (shared.clone(), finish.clone());
     tasks.spawn(async move {
@@ -293,7 +300,7 @@ fn start_readers(shared: &Arc<Shared>, mesh: MeshListener) -> JoinSet<()> {
 async fn keep_lease(shared: Arc<Shared>, lease: Lease) {
     let ttl = Duration::from_millis(shared.config.lease_ttl_ms);
     let presence = &*shared.engines.presence;
-    shared.presence.keep_lease(presence, &shared.metrics, &shared.routes, lease, ttl).await;
+    shared.presence.keep_lease(presence, &shared.metrics, lease, ttl).await;
 }
 
 async fn tail(shared: Arc<Shared>) -> control::TailError {

@@ -145,6 +145,13 @@ impl Routes {
         all
     }
 
+    /// Whether this connection has its device's place.
+    pub(crate) fn holds(&self, handle: &Handle) -> bool {
+        let shard = self.shard(handle.device);
+        let present = shard.get(&(handle.user, handle.device));
+        present.is_some_and(|present| present.generation == handle.generation)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }

@@ -8,7 +8,7 @@ use std::{
 
 use ports::{
     BoxFuture, Presence, StoreError,
-    presence::{Lease, Route},
+    presence::{Lease, Renewed, Route},
 };
 use tokio::time::Instant;
 use wire::{EdgeId, UserId};
@@ -81,9 +81,16 @@ impl State {
 }
 
 impl Presence for PresenceEngine {
-    fn renew_lease(&self, lease: Lease, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.lock().leases.insert(lease.edge, (lease, Instant::now() + ttl));
-        done(())
+    fn renew_lease(
+        &self,
+        lease: Lease,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<Renewed, StoreError>> {
+        let now = Instant::now();
+        match self.lock().leases.insert(lease.edge, (lease, now + ttl)) {
+            Some((_, until)) if until > now => done(Renewed::Held),
+            Some(_) | None => done(Renewed::Anew),
+        }
     }
 
     fn release_lease(&self, edge: EdgeId) -> BoxFuture<'_, Result<(), StoreError>> {

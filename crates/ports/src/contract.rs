@@ -147,6 +147,7 @@ macro_rules! contract_suite {
         $crate::contract_suite!(@cases $harness, $partitions, presence:
             a_route_is_live_while_its_lease_is
             a_renewed_lease_lasts
+            a_renewal_says_whether_the_lease_had_ended
             a_released_lease_ends_at_once
             an_older_generation_changes_nothing
             an_older_generation_does_not_detach_a_newer

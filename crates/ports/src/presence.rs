@@ -12,13 +12,19 @@ use crate::{BoxFuture, StoreError};
 /// *Offline* is never remembered: every lookup looks. Everything here may vanish at any time; what
 /// is lost is a push, never a message.
 pub trait Presence: Send + Sync + 'static {
-    /// Holds an edge's lease for `ttl` from now. Called every third of it.
-    fn renew_lease(&self, lease: Lease, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>>;
+    /// Holds an edge's lease for `ttl` from now, and says what became of what was there. Called
+    /// every third of it. The answer to a call that failed is lost: it may have been any.
+    fn renew_lease(
+        &self,
+        lease: Lease,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<Renewed, StoreError>>;
 
     /// Ends a lease: its routes are not live any more.
     fn release_lease(&self, edge: EdgeId) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Writes routes. One with an older generation than the device's present one changes nothing.
+    /// Writes routes, to be kept for [`ROUTE_KEPT`] at least. One with an older generation than the
+    /// device's present one changes nothing.
     fn attach(&self, routes: Vec<Route>) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Deletes routes. One whose generation is not the device's present one changes nothing.
@@ -29,6 +35,19 @@ pub trait Presence: Send + Sync + 'static {
 
     /// The live leases.
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>>;
+}
+
+/// How long a route is kept that is not written again, so that those of edges that are gone do not
+/// pile up. An edge writes its routes several times in it.
+pub const ROUTE_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// What became of a lease until it was renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewed {
+    /// It was held, and what was written under it is there.
+    Held,
+    /// It had ended, or something may have been forgotten: the edge writes all its routes again.
+    Anew,
 }
 
 /// That an edge lives, and where workers reach it.

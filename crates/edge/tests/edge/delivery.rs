@@ -140,6 +140,32 @@ async fn routes_that_presence_forgot_are_written_again() {
 }
 
 #[tokio::test]
+async fn routes_are_written_again_when_nobody_heard_that_presence_forgot() {
+    let config = EdgeConfig { lease_ttl_ms: 1_000, ..EdgeConfig::default() };
+    let cluster = Cluster::start_with(config).await;
+    let _client = cluster.connect("bob", &Key::new()).await;
+    let routes = cluster.world.routes();
+    cluster.until(|| cluster.world.leases() == 1).await;
+    cluster.world.lose_answer();
+    cluster.world.forget_presence();
+    cluster.until(|| cluster.world.routes() == routes).await;
+}
+
+#[tokio::test]
+async fn of_routes_written_again_those_of_gone_connections_are_not() {
+    let config = EdgeConfig { lease_ttl_ms: 1_000, ..EdgeConfig::default() };
+    let cluster = Cluster::start_with(config).await;
+    let gone = cluster.connect("alice", &Key::new()).await;
+    let _client = cluster.connect("bob", &Key::new()).await;
+    cluster.until(|| cluster.world.leases() == 1).await;
+    drop(gone);
+    cluster.until(|| cluster.world.routes().len() == 1).await;
+    let routes = cluster.world.routes();
+    cluster.world.forget_presence();
+    cluster.until(|| cluster.world.routes() == routes).await;
+}
+
+#[tokio::test]
 async fn a_route_that_could_not_be_written_is_written_when_presence_answers_again() {
     let config = EdgeConfig { lease_ttl_ms: 1_000, ..EdgeConfig::default() };
     let cluster = Cluster::start_with(config).await;

@@ -12,7 +12,7 @@ use ports::{
     entities::{Change, Snapshot},
     log::{AppendError, DeadLetter, Entry, ReadError, Reader, Refused},
     mailbox::{Batch, Cursor, Range, Row, Rows},
-    presence::{Lease, Route},
+    presence::{Lease, Renewed, Route},
 };
 use tokio::sync::watch;
 use wire::{
@@ -47,6 +47,7 @@ struct State {
     routes: Vec<Route>,
     leases: Vec<Lease>,
     presence_fails: bool,
+    loses_answer: bool,
     pages_read: usize,
 }
 
@@ -133,6 +134,11 @@ impl World {
         state.presence_fails = false;
         state.routes.clear();
         state.leases.clear();
+    }
+
+    /// The next renewal of a lease takes effect and fails.
+    pub(crate) fn lose_answer(&self) {
+        self.0.state().loses_answer = true;
     }
 
     pub(crate) fn pages_read(&self) -> usize {
@@ -384,12 +390,20 @@ impl Inner {
 }
 
 impl Presence for Inner {
-    fn renew_lease(&self, lease: Lease, _ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn renew_lease(
+        &self,
+        lease: Lease,
+        _ttl: Duration,
+    ) -> BoxFuture<'_, Result<Renewed, StoreError>> {
         Box::pin(async move {
             let mut state = self.presence()?;
+            let held = state.leases.iter().any(|held| held.edge == lease.edge);
             state.leases.retain(|held| held.edge != lease.edge);
             state.leases.push(lease);
-            Ok(())
+            if std::mem::take(&mut state.loses_answer) {
+                return Err(StoreError::Retry("the answer was lost".to_owned()));
+            }
+            Ok(if held { Renewed::Held } else { Renewed::Anew })
         })
     }
     fn release_lease(&self, edge: EdgeId) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -400,7 +414,9 @@ impl Presence for Inner {
     }
     fn attach(&self, routes: Vec<Route>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.presence()?.routes.extend(routes);
+            let mut state = self.presence()?;
+            state.routes.retain(|present| routes.iter().all(|new| new.device != present.device));
+            state.routes.extend(routes);
             Ok(())
         })
     }

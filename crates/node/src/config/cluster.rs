@@ -67,7 +67,7 @@ section! {
         /// Records that follow from accepted ones have a share of their own of the same size.
         queue_bytes_max: Size = Size::mib(64);
         /// The number of records waiting, likewise.
-        queue_records_max: usize = 65_536;
+        queue_records_max: usize = 100_000;
         /// Bytes fetched ahead for the workers, per partition.
         lane_bytes_max: Size = Size::mib(4);
         /// Records fetched ahead for the workers, per partition.
@@ -78,7 +78,7 @@ section! {
         /// restart that takes less moves nothing.
         session_timeout: Duration = Duration::from_secs(10);
         /// Topics keep records for so long at least, also when every worker has finished them.
-        log_keep: Duration = Duration::from_secs(72 * 3600);
+        log_keep: Duration = Duration::from_secs(7 * 86_400);
         /// Accepts topics that a single broker's loss would destroy. Only to try things out.
         unsafe_replication: bool = false;
     }
@@ -101,14 +101,14 @@ section! {
         password: Secret = Secret::default();
         /// Whether servers are spoken to over TLS.
         tls: bool = false;
-        /// PEM file with the authorities trusted for servers. Needed with TLS.
+        /// PEM file with the authorities trusted for servers; without it the system's.
         ca_file: Option<PathBuf> = None;
         /// Requests of this process under way at once; further ones wait.
-        in_flight_max: usize = 512;
-        /// A write that is not answered within this is tried again.
-        write_within: Duration = Duration::from_secs(2);
-        /// A read that is not answered within this is tried again.
-        read_within: Duration = Duration::from_secs(2);
+        in_flight_max: usize = 1024;
+        /// A write has failed when it was not answered within this, all attempts together.
+        write_within: Duration = Duration::from_secs(5);
+        /// A read has failed when it was not answered within this, all attempts together.
+        read_within: Duration = Duration::from_secs(3);
         /// Accepts a keyspace that a single server's loss would destroy or stop. Only to try things
         /// out.
         unsafe_replication: bool = false;
@@ -137,7 +137,7 @@ section! {
         prefix: String = "posthorn".to_owned();
         /// A request that is not answered within this has failed; the push it was for is dropped
         /// and the device reads its mailbox.
-        within: Duration = Duration::from_millis(500);
+        within: Duration = Duration::from_secs(1);
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use link::{Connection, Receiver, memory::MemoryListener};
 use ports::{
     BoxFuture, Presence, StoreError,
-    presence::{Lease, Route},
+    presence::{Lease, Renewed, Route},
 };
 use tokio::time::timeout;
 use wire::{
@@ -209,7 +209,11 @@ impl Presence for Outage {
         self.fails().unwrap_or_else(|| self.presence.leases())
     }
 
-    fn renew_lease(&self, lease: Lease, ttl: Duration) -> BoxFuture<'_, Result<(), StoreError>> {
+    fn renew_lease(
+        &self,
+        lease: Lease,
+        ttl: Duration,
+    ) -> BoxFuture<'_, Result<Renewed, StoreError>> {
         self.presence.renew_lease(lease, ttl)
     }
 

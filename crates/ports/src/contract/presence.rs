@@ -7,7 +7,7 @@ use wire::{EdgeId, Generation};
 use super::{Harness, device, soon, user};
 use crate::{
     Presence,
-    presence::{Lease, Route},
+    presence::{Lease, Renewed, Route},
 };
 
 const TTL: Duration = Duration::from_secs(10);
@@ -25,9 +25,9 @@ fn route(device_number: u8, at: u64, generation: u64) -> Route {
     }
 }
 
-async fn renew(presence: &dyn Presence, at: u64) {
+async fn renew(presence: &dyn Presence, at: u64) -> Renewed {
     let lease = Lease { edge: edge(at), address: format!("edge-{at}") };
-    soon(presence.renew_lease(lease, TTL)).await.unwrap();
+    soon(presence.renew_lease(lease, TTL)).await.unwrap()
 }
 
 async fn attach(presence: &dyn Presence, routes: &[Route]) {
@@ -66,6 +66,19 @@ pub async fn a_renewed_lease_lasts<H: Harness>(partitions: u16) {
         renew(presence.as_ref(), 1).await;
     }
     assert_eq!(routes(presence.as_ref()).await, [route(1, 1, 1)]);
+}
+
+/// So that its edge writes its routes again.
+pub async fn a_renewal_says_whether_the_lease_had_ended<H: Harness>(partitions: u16) {
+    let harness = H::open(partitions).await;
+    let presence = harness.presence();
+    assert_eq!(renew(presence.as_ref(), 1).await, Renewed::Anew);
+    assert_eq!(renew(presence.as_ref(), 1).await, Renewed::Held);
+    assert_eq!(renew(presence.as_ref(), 2).await, Renewed::Anew);
+    soon(presence.release_lease(edge(2))).await.unwrap();
+    assert_eq!(renew(presence.as_ref(), 2).await, Renewed::Anew);
+    harness.pass(TTL + Duration::from_secs(1)).await;
+    assert_eq!(renew(presence.as_ref(), 1).await, Renewed::Anew);
 }
 
 /// Its routes with it, others not.
