@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use clap::{Args, Subcommand};
 use embedded::Engine;
+use log_kafka::{KafkaConfig, admin};
 use ports::log::DeadLetter;
 use serde::Serialize;
 use wire::Topic;
@@ -14,7 +15,7 @@ use crate::{
     cli::{Format, NodeArgs, OutputArgs},
     clock,
     command::admin::{
-        engines::{close_embedded, open_embedded},
+        engines::{close_embedded, kafka, kafka_failed, open_embedded},
         steps::ApplyArgs,
     },
     config::{self, Config, cluster},
@@ -113,6 +114,7 @@ struct Line<'a> {
 /// Where dead letters are kept.
 enum Letters {
     Embedded(Box<Engine>),
+    Kafka(Box<KafkaConfig>),
 }
 
 /// Does what is asked.
@@ -195,7 +197,7 @@ impl Letters {
             cluster::Engines::Embedded => {
                 Ok(Self::Embedded(Box::new(open_embedded(config).await?)))
             }
-            cluster::Engines::Cluster => todo!(),
+            cluster::Engines::Cluster => Ok(Self::Kafka(Box::new(kafka(config)?))),
         }
     }
 
@@ -203,6 +205,9 @@ impl Letters {
         match self {
             Self::Embedded(engine) => {
                 engine.dead_letters(after, max).map_err(|error| failed(&error.to_string()))
+            }
+            Self::Kafka(config) => {
+                admin::dead_letters(config, after, max).await.map_err(|error| kafka_failed(&error))
             }
         }
     }
@@ -217,7 +222,7 @@ impl Letters {
         })
     }
 
-    async fn put_back(&self, _number: u64, letter: &DeadLetter) -> Outcome {
+    async fn put_back(&self, number: u64, letter: &DeadLetter) -> Outcome {
         match self {
             Self::Embedded(engine) => {
                 let record = vec![(letter.partition, letter.entry.record.clone())];
@@ -225,12 +230,17 @@ impl Letters {
                 let appended = appended.map_err(|error| failed(&error.to_string()))?;
                 appended.await.map(|_| ()).map_err(|error| failed(&error.to_string()))
             }
+            Self::Kafka(config) => admin::put_back(config, number)
+                .await
+                .map(|_| ())
+                .map_err(|error| kafka_failed(&error)),
         }
     }
 
     async fn close(self) -> Outcome {
         match self {
             Self::Embedded(engine) => close_embedded(*engine).await,
+            Self::Kafka(_) => Ok(()),
         }
     }
 }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use embedded::{Engine, Standing};
+use log_kafka::{KafkaConfig, admin::AdminError};
+use mailbox_scylla::{CqlConfig, CqlStore, OpenError, schema::SchemaError};
 use ports::Mailbox;
 
 use crate::{
@@ -17,6 +19,8 @@ use crate::{
 pub enum Engines {
     /// All in a data directory that no other process uses.
     Embedded(Box<Engine>),
+    /// In the database of a cluster.
+    Cluster(Box<CqlStore>),
 }
 
 impl Engines {
@@ -32,7 +36,10 @@ impl Engines {
             cluster::Engines::Embedded => {
                 Ok(Self::Embedded(Box::new(open_embedded(config).await?)))
             }
-            cluster::Engines::Cluster => todo!(),
+            cluster::Engines::Cluster => {
+                let store = CqlStore::open(cql(config)?, wall_clock_ms).await;
+                Ok(Self::Cluster(Box::new(store.map_err(store_closed)?)))
+            }
         }
     }
 
@@ -41,6 +48,7 @@ impl Engines {
     pub fn mailbox(&self) -> Arc<dyn Mailbox> {
         match self {
             Self::Embedded(engine) => engine.engines().mailbox,
+            Self::Cluster(store) => store.mailbox(),
         }
     }
 
@@ -54,6 +62,10 @@ impl Engines {
     pub async fn close(self) -> Outcome {
         match self {
             Self::Embedded(engine) => close_embedded(*engine).await,
+            Self::Cluster(store) => {
+                store.close().await;
+                Ok(())
+            }
         }
     }
 }
@@ -94,4 +106,75 @@ pub async fn close_embedded(engine: Engine) -> Outcome {
             .at("closing the engines")
             .remedy("give the command again: the data directory recovers as after a crash")
     })
+}
+
+/// Options of Kafka, for a cluster that has one.
+///
+/// # Errors
+/// When the configuration names none.
+pub fn kafka(config: &Config) -> Outcome<KafkaConfig> {
+    needs(config, "kafka.brokers", &config.kafka.brokers)?;
+    config.kafka_config()
+}
+
+/// Options of the database, for a cluster that has one.
+///
+/// # Errors
+/// When the configuration names none.
+pub fn cql(config: &Config) -> Outcome<CqlConfig> {
+    needs(config, "cql.nodes", &config.cql.nodes)?;
+    Ok(config.cql_config())
+}
+
+fn needs(config: &Config, setting: &str, addresses: &[String]) -> Outcome {
+    if config.node.engines == cluster::Engines::Embedded {
+        return Err(Failure::new(
+            Code::NeedsCluster,
+            "the configuration keeps everything in one process, which has no such engine",
+        )
+        .at("node.engines = \"embedded\"")
+        .remedy("name the configuration of the cluster by --config FILE"));
+    }
+    if addresses.is_empty() {
+        return Err(Failure::new(Code::SettingMissing, format!("a cluster needs `{setting}`"))
+            .at(setting)
+            .remedy("set it to host:port of one or more servers"));
+    }
+    Ok(())
+}
+
+/// Why Kafka did not do what it was asked.
+#[must_use]
+pub fn kafka_failed(error: &AdminError) -> Failure {
+    match error {
+        AdminError::Retry(problem) => unreachable("Kafka", problem),
+        AdminError::Refused { what, remedy } => refused("Kafka", what, remedy),
+    }
+}
+
+/// Why the database did not do what it was asked.
+#[must_use]
+pub fn schema_failed(error: &SchemaError) -> Failure {
+    match error {
+        SchemaError::Unreachable(problem) => unreachable("the database", problem),
+        SchemaError::Refused { what, remedy } => refused("the database", what, remedy),
+    }
+}
+
+fn store_closed(error: OpenError) -> Failure {
+    match error {
+        OpenError::Unreachable(problem) => unreachable("the database", &problem),
+        OpenError::NotReady { what, remedy } | OpenError::Refused { what, remedy } => {
+            refused("the database", &what, &remedy)
+        }
+    }
+}
+
+fn unreachable(engine: &str, problem: &str) -> Failure {
+    Failure::new(Code::EngineFailed, format!("{engine} did not answer: {problem}"))
+        .remedy("see what `posthorn check` says, then give the command again: it goes on")
+}
+
+fn refused(engine: &str, what: &str, remedy: &str) -> Failure {
+    Failure::new(Code::EngineRefused, what).at(engine).remedy(remedy)
 }

@@ -1,8 +1,13 @@
 //! Certificates: readable, for the right names, not expired, with their key.
 
-use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use link::{config::ServerConfig, quic::ServerEndpoint, secret::MasterSecret, tls::Certificate};
+use link::{
+    config::ServerConfig,
+    quic::ServerEndpoint,
+    secret::MasterSecret,
+    tls::{Certificate, MeshIdentity, Roots},
+};
 use ports::operate::Finding;
 use wire::EdgeId;
 use x509_parser::{
@@ -85,6 +90,32 @@ pub fn look_at_authorities(about: &str, path: &Path, now_ms: u64) -> Vec<Finding
             "name a PEM file with the authority's certificate",
         )],
     }
+}
+
+/// Whether a certificate leads to these authorities, under each of the names.
+#[must_use]
+pub fn look_at_trust(
+    files: Files<'_>,
+    authorities: &Path,
+    names: &[&str],
+    now_ms: u64,
+) -> Option<Finding> {
+    let Files { about, chain, key } = files;
+    // What cannot be read was said before.
+    let certificate = Certificate::from_pem(&fs::read(chain).ok()?, &fs::read(key).ok()?).ok()?;
+    let roots = Roots::from_pem(&fs::read(authorities).ok()?).ok()?;
+    let identity = MeshIdentity { certificate, roots };
+    let now = Duration::from_millis(now_ms);
+    let about = format!("{about}: trusted");
+    let refused = names.iter().find_map(|name| identity.check_listener(name, now).err());
+    Some(match refused {
+        None => good(about, format!("by {}", authorities.display())),
+        Some(error) => wrong(
+            about,
+            error.to_string(),
+            "take certificate and authority from the same place: `posthorn admin mesh-ca issue`",
+        ),
+    })
 }
 
 /// Whether TLS can serve with certificate and key.
