@@ -1,7 +1,7 @@
 //! A process of a cluster: engines, edge and workers, put together from a configuration.
 
 mod distributed;
-mod local;
+pub(crate) mod local;
 mod mesh;
 mod opened;
 mod patience;
