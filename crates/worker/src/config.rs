@@ -18,16 +18,27 @@ pub struct WorkerConfig {
     pub roles: Roles,
     /// Records a lane takes at a time, at least 1.
     pub batch_records_max: usize,
-    /// Bytes a lane takes at a time; one record may be larger.
+    /// Bytes a lane takes at a time; one record may be larger. With as many under way it takes no
+    /// more.
     pub batch_bytes_max: usize,
-    /// Rows stored by one call of the mailbox; a batch with more is stored in several, in order.
+    /// Batches a lane has under way at a time, at least 1, and calls that store or append what
+    /// follows from them. More hide the latency of a store; the order in each mailbox stays.
+    pub batches_under_way: usize,
+    /// Rows stored by one call of the mailbox; with as many waiting a lane takes no more.
     pub store_rows_max: usize,
-    /// Bytes of derived records appended to the mail log by one call; more go in several, in order.
-    /// One record may be larger.
+    /// Bytes of derived records appended to the mail log by one call; with as many waiting a lane
+    /// takes no more. One record may be larger.
     pub derive_bytes_max: usize,
     /// Messages a lane remembers to drop repeats of, per partition, 90 bytes each. An older repeat
     /// reaches the device, which drops it.
     pub repeats_remembered: usize,
+    /// How much older than the newest finished record one may be to be read again when a partition
+    /// is opened, to know repeats of it; at most `repeats_remembered` are.
+    pub recall_log_time: Duration,
+    /// Bytes read again when a partition is opened, at most.
+    pub recall_bytes_max: usize,
+    /// Time for that; a lane that has not read all by then goes on with what it has.
+    pub recall_within: Duration,
     /// Users whose devices a lane of the mail log keeps in memory, per partition. Others are read
     /// again from the store.
     pub users_cached: usize,
@@ -69,9 +80,13 @@ impl Default for WorkerConfig {
             roles: Roles { mail: true, group: true },
             batch_records_max: 1024,
             batch_bytes_max: 1024 * 1024,
+            batches_under_way: 4,
             store_rows_max: 8192,
-            derive_bytes_max: 1024 * 1024,
+            derive_bytes_max: 512 * 1024,
             repeats_remembered: 65_536,
+            recall_log_time: Duration::from_secs(120),
+            recall_bytes_max: 32 * 1024 * 1024,
+            recall_within: Duration::from_secs(5),
             users_cached: 16_384,
             groups_cached: 1024,
             heads_remembered: 65_536,

@@ -60,6 +60,7 @@ pub(crate) struct Watched {
 
 struct WatchedReader {
     reader: Box<dyn Reader>,
+    first_unfinished: Offset,
     lane: (Topic, Partition),
     finished: watch::Sender<Ends>,
 }
@@ -463,7 +464,9 @@ impl Log for Watched {
                 None => self.log.open(topic, partition).await?,
             };
             let (lane, finished) = ((topic, partition), self.finished.clone());
-            Ok(Box::new(WatchedReader { reader, lane, finished }) as Box<dyn Reader>)
+            let first_unfinished = from.map_or(reader.first_unfinished(), |(_, from)| from);
+            let reader = WatchedReader { reader, first_unfinished, lane, finished };
+            Ok(Box::new(reader) as Box<dyn Reader>)
         })
     }
 
@@ -499,7 +502,7 @@ impl Reader for WatchedReader {
     }
 
     fn first_unfinished(&self) -> Offset {
-        self.reader.first_unfinished()
+        self.first_unfinished
     }
 
     fn commit(&mut self, position: Seq) -> BoxFuture<'_, Result<(), ReadError>> {
