@@ -59,13 +59,17 @@ pub struct WorkerConfig {
     pub drain_within: Duration,
     /// Whether rows are pushed to connected devices. Without, they arrive by the edge's head check.
     pub push_enabled: bool,
-    /// Batches of rows that wait to be pushed, of at most `store_rows_max` rows and about
-    /// `batch_bytes_max` bytes each. One more is not pushed and counted.
+    /// Batches of rows that wait to be pushed, each what one call of the mailbox stored. One more
+    /// is not pushed and counted.
     pub push_batches_queued: usize,
+    /// Bytes of rows that wait to be pushed, of all lanes. A batch beyond is not pushed likewise.
+    pub push_queued_bytes: usize,
     /// Pushes that wait for one edge. One more is dropped, counted, and the edge told.
     pub push_edge_queued: usize,
     /// Bytes of pushes that wait for one edge. A push beyond is dropped likewise.
     pub push_edge_queued_bytes: usize,
+    /// Bytes of pushes that wait for all edges together. A push beyond is dropped likewise.
+    pub push_edges_queued_bytes: usize,
     /// Time for one look at presence; what is not found in time is not pushed.
     pub presence_within: Duration,
     /// Time for one write to an edge; after it the link counts as broken and is opened again.
@@ -96,8 +100,10 @@ impl Default for WorkerConfig {
             drain_within: Duration::from_secs(10),
             push_enabled: true,
             push_batches_queued: 64,
+            push_queued_bytes: 32 * 1024 * 1024,
             push_edge_queued: 8192,
-            push_edge_queued_bytes: 32 * 1024 * 1024,
+            push_edge_queued_bytes: 16 * 1024 * 1024,
+            push_edges_queued_bytes: 128 * 1024 * 1024,
             presence_within: Duration::from_secs(1),
             push_write_within: Duration::from_secs(5),
             push_sweep_every: Duration::from_secs(5),

@@ -78,8 +78,11 @@ impl Process for GroupLane {
     }
 
     async fn take(&mut self, batch: &[Entry]) -> Result<Taken, End> {
-        for (index, entry) in batch.iter().enumerate() {
-            match self.read(entry) {
+        let records: Vec<_> = batch.iter().map(|entry| self.read(entry)).collect();
+        let asked = records.iter().flatten().map(|asked| asked.group);
+        self.rosters.load(asked.collect()).await?;
+        for (index, (entry, record)) in batch.iter().zip(records).enumerate() {
+            match record {
                 Ok(asked) => self.follow(entry, asked).await?,
                 Err(Unread::Unreadable(reason)) => self.context.put_aside(entry, &reason).await?,
                 Err(Unread::Newer(error)) => {
