@@ -17,6 +17,8 @@ const ATTEMPTS: u32 = 4;
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// An attempt is given up after this.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(2);
+/// A read of many rows is given up after this; the session asks again.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a read for catching up found.
 pub(crate) struct CaughtUp {
@@ -30,6 +32,17 @@ pub(crate) struct CaughtUp {
 /// The rows after `after`. Every row names the one before it, so that a device can tell that
 /// nothing is missing.
 pub(crate) async fn read(
+    mailbox: &dyn Mailbox,
+    user: UserId,
+    after: Seq,
+    rows_max: usize,
+    bytes_max: usize,
+) -> Result<CaughtUp, StoreError> {
+    let found = read_rows(mailbox, user, after, rows_max, bytes_max);
+    tokio::time::timeout(READ_WITHIN, found).await.unwrap_or_else(|_| Err(no_answer()))
+}
+
+async fn read_rows(
     mailbox: &dyn Mailbox,
     user: UserId,
     after: Seq,
@@ -99,8 +112,12 @@ pub(crate) async fn attempt<T, F: Future<Output = Result<T, StoreError>>>(
     }
     match tokio::time::timeout(ATTEMPT_WITHIN, operation()).await {
         Ok(outcome) => outcome,
-        Err(_) => Err(StoreError::Retry("no answer in time".to_owned())),
+        Err(_) => Err(no_answer()),
     }
+}
+
+fn no_answer() -> StoreError {
+    StoreError::Retry("no answer in time".to_owned())
 }
 
 fn deliver(row: Row, prev: Option<Seq>) -> Deliver {

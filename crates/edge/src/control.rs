@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -12,12 +12,12 @@ use std::{
 use ports::{Log, log::ReadError};
 use tokio::time::Instant;
 use wire::{
-    DeviceId, Partition, Topic, UserId,
+    DeviceId, Epoch, Partition, Topic, UserId,
     error::DecodeError,
-    record::{ControlRecord, Heartbeat},
+    record::{ControlRecord, EpochMap, Heartbeat},
 };
 
-use crate::WallClock;
+use crate::{WallClock, metrics::EdgeMetrics};
 
 /// Records of one read.
 const BATCH_RECORDS_MAX: usize = 1024;
@@ -33,6 +33,10 @@ pub(crate) struct Control {
     heard: AtomicU64,
     silence: Duration,
     lag_max_ms: u64,
+    epoch: Epoch,
+    /// The log was laid out anew, or otherwise than this edge has it: what it appended now might
+    /// go where nobody reads.
+    is_elsewhere: AtomicBool,
     /// For each partition the log time from which on records may be unfinished.
     mail: Vec<AtomicU64>,
     group: Vec<AtomicU64>,
@@ -50,13 +54,26 @@ impl Control {
             heard: AtomicU64::new(0),
             silence,
             lag_max_ms,
+            epoch: log.epoch(),
+            is_elsewhere: AtomicBool::new(false),
             mail: unfinished(Topic::Mail),
             group: unfinished(Topic::Group),
         }
     }
 
+    /// Why nothing may be sent through this edge now; none when all is well.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        if self.is_elsewhere.load(Ordering::Relaxed) {
+            Some("the log has another layout than this process knows; restart it")
+        } else if self.is_heard() {
+            None
+        } else {
+            Some("the control log is silent")
+        }
+    }
+
     /// Whether the control log was heard lately: if not, this edge may have missed a revocation.
-    pub(crate) fn is_heard(&self) -> bool {
+    fn is_heard(&self) -> bool {
         let heard = self.heard.load(Ordering::Relaxed);
         heard > 0 && self.elapsed_ms() + 1 - heard <= self.silence.as_millis() as u64
     }
@@ -80,6 +97,19 @@ impl Control {
         if now_ms.saturating_sub(log_time_ms) <= self.lag_max_ms {
             self.heard.store(self.elapsed_ms() + 1, Ordering::Relaxed);
         }
+    }
+
+    /// What the log looks like. An earlier epoch is past; a later one, or other numbers of
+    /// partitions in this one, are for a process that was started after it.
+    fn handle_epoch_map(&self, map: &EpochMap, metrics: &EdgeMetrics) {
+        let counts = (usize::from(map.mail_partitions), usize::from(map.group_partitions));
+        let is_same = map.epoch == self.epoch && counts == (self.mail.len(), self.group.len());
+        if map.epoch < self.epoch || is_same || self.is_elsewhere.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        metrics.log_elsewhere.set(1);
+        let (epoch, known) = (map.epoch, self.epoch);
+        tracing::error!(%epoch, %known, ?counts, "the log has another layout: restart this process");
     }
 
     fn handle_heartbeat(&self, heartbeat: Heartbeat) {
@@ -118,10 +148,11 @@ pub(crate) async fn tail(
     control: &Control,
     log: Arc<dyn Log>,
     wall_clock: WallClock,
+    metrics: &EdgeMetrics,
     revoked: impl Fn(UserId, DeviceId),
 ) -> TailError {
     loop {
-        if let Err(error) = tail_once(control, &*log, wall_clock, &revoked).await {
+        if let Err(error) = tail_once(control, &*log, wall_clock, metrics, &revoked).await {
             return error;
         }
         tokio::time::sleep(READ_AGAIN_AFTER).await;
@@ -133,6 +164,7 @@ async fn tail_once(
     control: &Control,
     log: &dyn Log,
     wall_clock: WallClock,
+    metrics: &EdgeMetrics,
     revoked: &impl Fn(UserId, DeviceId),
 ) -> Result<(), TailError> {
     let mut reader = match log.open(Topic::Control, Partition::new(0)).await {
@@ -150,8 +182,7 @@ async fn tail_once(
             match ControlRecord::decode(entry.record) {
                 Ok(ControlRecord::Heartbeat(heartbeat)) => control.handle_heartbeat(heartbeat),
                 Ok(ControlRecord::Revoked(user, device)) => revoked(user, device),
-                // The numbers of partitions are checked by whoever opened the log.
-                Ok(ControlRecord::EpochMap(_)) => {}
+                Ok(ControlRecord::EpochMap(map)) => control.handle_epoch_map(&map, metrics),
                 Err(error @ DecodeError::NewerRecord(_)) => return Err(TailError::Newer(error)),
                 Err(error) => tracing::error!(%error, "a control record cannot be read"),
             }
@@ -179,6 +210,8 @@ impl Control {
             heard: AtomicU64::new(0),
             silence: Duration::from_secs(30),
             lag_max_ms: 600_000,
+            epoch: Epoch::new(1),
+            is_elsewhere: AtomicBool::new(false),
             mail: unfinished(),
             group: unfinished(),
         };
@@ -218,6 +251,27 @@ mod tests {
         control.handle_heartbeat(heartbeat(1_000_001, None));
         assert!(!lags(1_000_001));
         assert!(!control.is_lagging(Topic::Group, Partition::new(1), 600_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_present_layout_and_earlier_epochs_are_no_trouble() {
+        let metrics = EdgeMetrics::for_test();
+        let is_trouble = |epoch, mail_partitions| {
+            let control = Control::for_test(4, 0);
+            let (mail_topic, group_topic) = (None, None);
+            let epoch = Epoch::new(epoch);
+            let group_partitions = 4;
+            let map =
+                EpochMap { epoch, mail_partitions, group_partitions, mail_topic, group_topic };
+            control.handle_epoch_map(&map, &metrics);
+            control.trouble().is_some()
+        };
+        assert!(!is_trouble(1, 4));
+        assert!(!is_trouble(0, 2));
+        assert_eq!(metrics.log_elsewhere.get(), 0);
+        assert!(is_trouble(1, 8));
+        assert!(is_trouble(2, 4));
+        assert_eq!(metrics.log_elsewhere.get(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -116,8 +116,8 @@ impl EdgeHandle {
     /// Whether the edge can serve.
     #[must_use]
     pub fn is_ready(&self) -> Readiness {
-        if !self.0.control.is_heard() {
-            return Readiness { ready: false, reason: "the control log is silent" };
+        if let Some(reason) = self.0.control.trouble() {
+            return Readiness { ready: false, reason };
         }
         let reason = if self.0.draining.is_cancelled() { "draining" } else { "ready" };
         Readiness { ready: true, reason }
@@ -306,5 +306,5 @@ async fn keep_lease(shared: Arc<Shared>, lease: Lease) {
 async fn tail(shared: Arc<Shared>) -> control::TailError {
     let revoked = |user, device| shared.routes.close(user, device, CloseCode::Revoked);
     let log = shared.engines.log.clone();
-    control::tail(&shared.control, log, shared.wall_clock, revoked).await
+    control::tail(&shared.control, log, shared.wall_clock, &shared.metrics, revoked).await
 }

@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use ports::{Mailbox, mailbox::Cursor};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep_until},
+};
 
 use crate::{
     WallClock,
@@ -19,6 +23,10 @@ const HEADS_WITHIN: Duration = Duration::from_secs(5);
 /// How often it is stored that an idle device has everything, so that it is not thought to have
 /// been away.
 const CAUGHT_UP_EVERY_MS: u64 = 3_600_000;
+/// Calls under way at once, so that a slow store does not stretch a round.
+const CALLS_AT_ONCE: usize = 4;
+/// After a call that failed no other one begins for so long: a store in trouble is not pressed.
+const PAUSE: Duration = Duration::from_secs(1);
 /// Rounds begun early because pushes were lost are at least this far apart, however many are lost.
 const EARLY_AT_MOST_EVERY: Duration = Duration::from_secs(2);
 
@@ -61,14 +69,26 @@ impl HeadCheck<'_> {
         // The table's order is random and differs from process to process: batches of many edges do
         // not meet at one store partition.
         let batches = handles.len().div_ceil(BATCH_MAX).max(1);
-        let pause = within / u32::try_from(batches).unwrap_or(u32::MAX);
+        let pace = within / u32::try_from(batches).unwrap_or(u32::MAX);
+        let (mut due, mut calls) = (Instant::now(), FuturesUnordered::new());
         while !handles.is_empty() {
             let rest = handles.len().saturating_sub(BATCH_MAX);
-            self.check(handles.split_off(rest)).await;
-            if !pause.is_zero() && !handles.is_empty() && self.wait(pause).await {
-                return true;
+            calls.push(self.check(handles.split_off(rest)));
+            due += pace;
+            while !handles.is_empty() {
+                tokio::select! {
+                    biased;
+                    Some(is_checked) = calls.next() => {
+                        if !is_checked {
+                            due = due.max(Instant::now() + PAUSE);
+                        }
+                    }
+                    () = self.soon.notified(), if !pace.is_zero() => return true,
+                    () = sleep_until(due), if calls.len() < CALLS_AT_ONCE => break,
+                }
             }
         }
+        while calls.next().await.is_some() {}
         false
     }
 
@@ -77,14 +97,15 @@ impl HeadCheck<'_> {
         tokio::time::timeout(duration, self.soon.notified()).await.is_ok()
     }
 
-    async fn check(&self, handles: Vec<Arc<Handle>>) {
+    /// Compares the heads of some mailboxes; whether the store answered.
+    async fn check(&self, handles: Vec<Arc<Handle>>) -> bool {
         let users = handles.iter().map(|handle| handle.user).collect();
         let heads = match tokio::time::timeout(HEADS_WITHIN, self.mailbox.heads(users)).await {
             Ok(Ok(heads)) => heads,
             Ok(Err(_)) | Err(_) => {
                 self.metrics.store_failed.inc();
                 tracing::warn!(devices = handles.len(), "heads could not be read; asked again");
-                return;
+                return false;
             }
         };
         let now_ms = (self.wall_clock)();
@@ -102,6 +123,7 @@ impl HeadCheck<'_> {
                 self.cursors.put(handle.user, handle.device, cursor);
             }
         }
+        true
     }
 }
 
@@ -116,6 +138,7 @@ mod tests {
         mailbox::{Batch, Range, Rows},
     };
     use prometheus::Registry;
+    use tokio::time::sleep;
     use wire::{DeviceId, Partition, Seq, UserId, record::Source};
 
     use super::*;
@@ -128,6 +151,11 @@ mod tests {
     #[derive(Default)]
     struct Heads {
         asked: AtomicUsize,
+        /// How long an answer takes.
+        latency: Duration,
+        fails: bool,
+        calls: AtomicUsize,
+        calls_most: AtomicUsize,
         /// Told at every question, as if pushes were lost all the time.
         lost: Option<Arc<Notify>>,
     }
@@ -136,7 +164,14 @@ mod tests {
         fn heads(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Seq>, StoreError>> {
             self.asked.fetch_add(users.len(), Ordering::Relaxed);
             self.lost.iter().for_each(|lost| lost.notify_one());
-            Box::pin(async move { Ok(vec![Seq::ZERO; users.len()]) })
+            let calls = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+            self.calls_most.fetch_max(calls, Ordering::Relaxed);
+            Box::pin(async move {
+                sleep(self.latency).await;
+                self.calls.fetch_sub(1, Ordering::Relaxed);
+                let fails = || StoreError::Retry("as asked for".to_owned());
+                if self.fails { Err(fails()) } else { Ok(vec![Seq::ZERO; users.len()]) }
+            })
         }
 
         fn append(&self, _: Batch) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -200,6 +235,26 @@ mod tests {
         assert_eq!(asked(&mailbox, &soon, SECOND).await, BATCH_MAX);
         let mailbox = Heads::default();
         assert_eq!(asked(&mailbox, &soon, PERIOD / 2 - SECOND).await, CONNECTIONS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_store_does_not_stretch_a_round_and_has_few_calls_at_once() {
+        let heads = Heads { latency: 4 * SECOND, ..Heads::default() };
+        assert_eq!(asked(&heads, &Notify::new(), PERIOD / 2 - SECOND).await, CONNECTIONS);
+        let (heads, soon) = (Heads { latency: 4 * SECOND, ..Heads::default() }, Notify::new());
+        soon.notify_one();
+        asked(&heads, &soon, 3 * SECOND).await;
+        assert!(heads.calls_most.load(Ordering::Relaxed) <= CALLS_AT_ONCE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_fails_is_asked_seldom_also_when_pushes_are_lost() {
+        let soon = Arc::new(Notify::new());
+        let lost = Some(Arc::clone(&soon));
+        let heads = Heads { fails: true, lost, ..Heads::default() };
+        let calls = asked(&heads, &soon, PERIOD).await.div_ceil(BATCH_MAX);
+        let rounds = PERIOD.as_secs() / EARLY_AT_MOST_EVERY.as_secs();
+        assert!(calls <= CALLS_AT_ONCE * rounds as usize, "{calls}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use link::{Connection, MeshListener, Receiver};
 use tokio::task::JoinSet;
 use wire::{DecodeError, codec::take_frame, limits::MESH_FRAME_BYTES_MAX, mesh::MeshFrame};
@@ -70,7 +70,9 @@ async fn read(shared: Arc<Shared>, mut stream: Receiver) -> Result<(), DecodeErr
 
 fn hand_out(shared: &Shared, frame: MeshFrame) {
     let metrics = &shared.metrics;
-    for push in frame.pushes {
+    for mut push in frame.pushes {
+        // An item that waits must not keep the frame it came in, which may be much larger.
+        push.deliver.item = Bytes::copy_from_slice(&push.deliver.item);
         for route in push.routes {
             match shared.routes.push(push.user, route, push.deliver.clone()) {
                 Pushed::Taken => metrics.pushes.inc(),

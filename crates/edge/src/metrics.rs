@@ -49,6 +49,8 @@ pub struct EdgeMetrics {
     pub cursors: IntCounter,
     /// Links from workers that broke.
     pub mesh_broken: IntCounter,
+    /// 1 when the log has another layout than this edge knows, which then takes no sends: act.
+    pub log_elsewhere: IntGauge,
     /// Frames from workers that said that pushes were dropped; heads are compared then.
     pub mesh_lost: IntCounter,
 }
@@ -123,6 +125,7 @@ impl EdgeMetrics {
             store_failed: counter("store_failed_total", "Failed store operations.")?,
             cursors: counter("cursors_total", "Cursors stored.")?,
             mesh_broken: counter("mesh_broken_total", "Links from workers that broke.")?,
+            log_elsewhere: gauge("log_elsewhere", "1 when the log's layout is not known here.")?,
             mesh_lost: counter("mesh_lost_total", "Times workers said that pushes were dropped.")?,
         })
     }

@@ -131,7 +131,7 @@ impl Publisher {
             self.metrics.count_rejected(reason);
             return Publishing::Answered(Published::Reject(reason));
         }
-        if !self.control.is_heard() {
+        if self.control.trouble().is_some() {
             return self.busy(BusyReason::NotReady, UNREADY_AFTER_MS);
         }
         if let Err(after_ms) = sender.budget.check(now) {
@@ -181,7 +181,9 @@ impl Publisher {
         let now_ms = (self.wall_clock)();
         let to = Address::User(id.user);
         let partition = partition_of(to, self.mail_partitions);
-        if !self.control.is_heard() || self.control.is_lagging(Topic::Mail, partition, now_ms) {
+        if self.control.trouble().is_some()
+            || self.control.is_lagging(Topic::Mail, partition, now_ms)
+        {
             return Err(Refused::Overload);
         }
         let body = Body::DeviceChange(change);

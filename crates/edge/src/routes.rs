@@ -11,12 +11,19 @@ use std::{
 use ports::presence::Route;
 use session::close::CloseCode;
 use tokio::sync::Notify;
-use wire::{DeviceId, EdgeId, Generation, Seq, UserId, delivery_frame::Deliver};
+use wire::{
+    DeviceId, EdgeId, Generation, Seq, UserId, delivery_frame::Deliver, limits::ITEM_BYTES_MAX,
+};
 
 /// Shards of the table, so that pushes for different devices rarely meet at one lock.
 const SHARDS: usize = 32;
 /// Bits of a generation below the milliseconds: connections of one edge in the same millisecond.
 const GENERATION_BITS: u32 = 12;
+/// Bytes of pushes that wait for one connection, besides their number. At the limit: the device
+/// reads its mailbox instead.
+const PUSH_QUEUE_BYTES_MAX: usize = 256 * 1024;
+
+const _: () = assert!(PUSH_QUEUE_BYTES_MAX > ITEM_BYTES_MAX);
 
 type Shard = HashMap<(UserId, DeviceId), Arc<Handle>>;
 
@@ -47,6 +54,8 @@ pub(crate) struct Handle {
 pub(crate) struct Waiting {
     /// In the order in which they came. Bounded; sheds, and then says `behind`.
     pub(crate) pushes: VecDeque<Deliver>,
+    /// Bytes of the items in `pushes`.
+    push_bytes: usize,
     /// Pushes were dropped: the mailbox must be read.
     pub(crate) behind: bool,
     /// The head of the mailbox, from a head check.
@@ -183,6 +192,7 @@ impl Handle {
     /// Takes everything that waits. `pushes` of `into` must be empty and lends its memory.
     pub(crate) fn take(&self, into: &mut Waiting) {
         debug_assert!(into.pushes.is_empty(), "the last ones were handled");
+        into.push_bytes = 0;
         std::mem::swap(&mut *lock(&self.waiting), into);
     }
 
@@ -223,11 +233,14 @@ impl Handle {
 
     fn push(&self, deliver: Deliver) -> Pushed {
         let mut waiting = lock(&self.waiting);
+        let bytes = waiting.push_bytes + deliver.item.len();
+        let is_full = waiting.pushes.len() >= self.push_queue_len || bytes > PUSH_QUEUE_BYTES_MAX;
         // What follows a dropped push would not be contiguous: the read brings it.
-        if waiting.behind || waiting.pushes.len() >= self.push_queue_len {
+        if waiting.behind || is_full {
             waiting.behind = true;
             return Pushed::Overflow;
         }
+        waiting.push_bytes = bytes;
         let was_empty = waiting.pushes.is_empty();
         waiting.pushes.push_back(deliver);
         drop(waiting);
@@ -305,6 +318,20 @@ mod tests {
         assert_eq!(waiting.pushes.len(), 2);
         assert!(waiting.behind);
         assert_eq!(routes.push(USER, route, deliver(5)), Pushed::Taken);
+    }
+
+    #[test]
+    fn large_pushes_fill_a_queue_by_their_bytes() {
+        let routes = Routes::new(512);
+        let handle = routes.attach(USER, DEVICE, 1_000);
+        let route = (DEVICE, handle.generation);
+        let large = |seq| Deliver { item: Bytes::from(vec![0; ITEM_BYTES_MAX]), ..deliver(seq) };
+        let push = |seq| routes.push(USER, route, large(seq));
+        let taken_at_once = (1..=100).take_while(|seq| push(*seq) == Pushed::Taken).count();
+        assert_eq!(taken_at_once, PUSH_QUEUE_BYTES_MAX / ITEM_BYTES_MAX);
+        let waiting = taken(&handle);
+        assert!(waiting.behind && waiting.pushes.len() == taken_at_once);
+        assert_eq!(push(200), Pushed::Taken);
     }
 
     #[tokio::test]

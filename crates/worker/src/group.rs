@@ -6,8 +6,6 @@ mod history;
 mod outbound;
 mod rosters;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use ports::log::Entry;
 use wire::{
@@ -23,9 +21,10 @@ use crate::{
         outbound::Outbound,
         rosters::{Rosters, Route},
     },
-    lane::{Context, Process, Processed},
+    lane::{Context, Process, Taken},
     metrics::{Alarm, Repeat},
-    repeats::Repeats,
+    recall::Recalled,
+    repeats::{Key, Repeats},
     retry::End,
 };
 
@@ -61,36 +60,48 @@ enum Unread {
 }
 
 impl Process for GroupLane {
-    async fn begin(context: Context) -> Result<Self, End> {
-        let outbound = Outbound::new(
-            Arc::clone(&context.engines.log),
-            context.retry.clone(),
-            context.metrics.clone(),
-            context.config.derive_bytes_max,
-        );
+    fn recall(entry: Entry) -> Recalled {
+        let item =
+            GroupRecord::decode(entry.record).and_then(|GroupRecord(item)| Item::decode(item));
+        let messages = item.iter().map(Key::of).collect();
+        Recalled { seq: entry.seq, messages, users: Vec::new() }
+    }
+
+    async fn begin(context: Context, recalled: Vec<Recalled>) -> Result<Self, End> {
+        let outbound = Outbound::new(&context);
         let rosters = Rosters::new(&context);
-        let repeats = Repeats::new(context.config.repeats_remembered);
+        let mut repeats = Repeats::new(context.config.repeats_remembered);
+        for message in recalled.into_iter().flat_map(|recalled| recalled.messages) {
+            repeats.remember(message);
+        }
         Ok(Self { context, rosters, repeats, outbound })
     }
 
-    async fn process(&mut self, batch: &[Entry]) -> Result<Processed, End> {
-        let mut processed = Processed { count: batch.len(), end: None };
-        for (index, entry) in batch.iter().enumerate() {
-            match self.read(entry) {
+    async fn take(&mut self, batch: &[Entry]) -> Result<Taken, End> {
+        let records: Vec<_> = batch.iter().map(|entry| self.read(entry)).collect();
+        let asked = records.iter().flatten().map(|asked| asked.group);
+        self.rosters.load(asked.collect()).await?;
+        for (index, (entry, record)) in batch.iter().zip(records).enumerate() {
+            match record {
                 Ok(asked) => self.follow(entry, asked).await?,
                 Err(Unread::Unreadable(reason)) => self.context.put_aside(entry, &reason).await?,
                 Err(Unread::Newer(error)) => {
                     let end = End::Alarm(Alarm::NewerRecord, error.to_string());
-                    processed = Processed { count: index, end: Some(end) };
-                    break;
+                    return Ok(Taken { count: index, end: Some(end) });
                 }
             }
-            if self.outbound.is_full() {
-                self.outbound.flush().await?;
-            }
+            self.outbound.until_room().await?;
         }
-        self.outbound.flush().await?;
-        Ok(processed)
+        self.outbound.begin();
+        Ok(Taken { count: batch.len(), end: None })
+    }
+
+    fn unfinished(&self) -> Option<Seq> {
+        self.outbound.unfinished()
+    }
+
+    async fn advance(&mut self) -> Result<(), End> {
+        self.outbound.advance().await
     }
 }
 
@@ -114,6 +125,11 @@ impl GroupLane {
     async fn follow(&mut self, entry: &Entry, asked: Asked) -> Result<(), End> {
         let place = Place { seq: entry.seq, log_time_ms: entry.log_time_ms };
         match &asked.item.body {
+            // Whatever became of the first one, its sender is told.
+            Body::Message(_) | Body::GroupChange(_) if self.repeats.is_repeat(&asked.item) => {
+                self.context.metrics.repeat(Repeat::Window);
+                Ok(())
+            }
             Body::Message(_) => self.message(place, asked).await,
             Body::GroupChange(change) => self.change(place, &asked, change).await,
             Body::DeviceChange(_) | Body::Verdict(_) => {
@@ -124,15 +140,11 @@ impl GroupLane {
 
     async fn message(&mut self, place: Place, asked: Asked) -> Result<(), End> {
         let Asked { group, item, bytes } = asked;
-        if self.repeats.is_repeat(&item) {
-            self.context.metrics.repeat(Repeat::Window);
-            return Ok(());
-        }
         let sender = item.id.user;
         match self.rosters.route(group, sender, place.seq).await? {
             Route::Members(members) => {
                 let records = derive(self.source(place), &members, Some(sender), &bytes);
-                self.outbound.extend(records);
+                self.outbound.extend(place.seq, records);
             }
             Route::Refused(verdict) => self.refuse(place, &item, verdict),
         }
@@ -153,10 +165,7 @@ impl GroupLane {
         if decision.verdict == Verdict::Done {
             // The sender is told like everybody: to it, the change is the Result.
             let told = self.rosters.homes(decision.told);
-            self.outbound.extend(derive(self.source(place), &told, None, bytes));
-        } else if decision.verdict == Verdict::NoSuchGroup && self.repeats.is_repeat(item) {
-            // The only refusal that is not kept with a group.
-            self.context.metrics.repeat(Repeat::Window);
+            self.outbound.extend(place.seq, derive(self.source(place), &told, None, bytes));
         } else {
             self.refuse(place, item, decision.verdict);
         }
@@ -167,7 +176,8 @@ impl GroupLane {
     fn refuse(&mut self, place: Place, item: &Item, verdict: Verdict) {
         let result = Item { body: Body::Verdict(verdict), ..item.clone() };
         let sender = ByPartition::from([(self.rosters.home(item.id.user), vec![item.id.user])]);
-        self.outbound.extend(derive(self.source(place), &sender, None, &result.encode()));
+        let records = derive(self.source(place), &sender, None, &result.encode());
+        self.outbound.extend(place.seq, records);
     }
 
     fn source(&self, place: Place) -> Source {

@@ -65,15 +65,21 @@ impl Heart {
         }
     }
 
+    fn measure(&self, topic: Topic, now_ms: u64) {
+        let lanes = || self.lanes.iter().filter(|lane| lane.topic == topic);
+        let oldest_ms = lanes().filter_map(|lane| lane.oldest_ms()).min().unwrap_or(now_ms);
+        self.metrics.lag(topic, now_ms.saturating_sub(oldest_ms));
+        for state in [State::Waiting, State::Running, State::Standing] {
+            let count = lanes().filter(|lane| lane.state() == state).count();
+            self.metrics.lanes(topic, state, count);
+        }
+    }
+
     async fn beat(&self) {
         let now_ms = (self.wall_clock)();
-        for topic in [Topic::Mail, Topic::Group] {
-            let lanes = self.lanes.iter().filter(|lane| lane.topic == topic);
-            let oldest_ms = lanes.filter_map(|lane| lane.oldest_ms()).min().unwrap_or(now_ms);
-            self.metrics.lag(topic, now_ms.saturating_sub(oldest_ms));
-        }
-        // A lane that has not opened its partition knows nothing about it.
-        let known = self.lanes.iter().filter(|lane| lane.state() != State::Starting);
+        [Topic::Mail, Topic::Group].iter().for_each(|topic| self.measure(*topic, now_ms));
+        // A lane that does not have its partition knows nothing about it.
+        let known = self.lanes.iter().filter(|lane| lane.state() != State::Waiting);
         let records: Vec<ControlRecord> = known
             .map(|lane| {
                 ControlRecord::Heartbeat(Heartbeat {

@@ -1,12 +1,12 @@
-//! One partition of one log: open, read a batch, process it, commit, and again.
+//! One partition of one log: open, read batches, process them, commit what is finished.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::VecDeque, future::Future, sync::Arc, time::Duration};
 
 use ports::{
     Engines,
     log::{DeadLetter, Entry, ReadError, Reader},
 };
-use tokio::time::timeout;
+use tokio::time::sleep;
 use wire::{Partition, Seq, Topic};
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     metrics::{Alarm, WorkerMetrics},
     progress::Progress,
     push::PushQueue,
+    recall::{Recalled, recall},
     retry::{Backoff, End, Retry},
     worker::WallClock,
 };
@@ -38,22 +39,66 @@ pub(crate) struct Context {
 }
 
 /// What a lane does with the records of its log.
+///
+/// Records are taken in order, and what follows from them happens in that order wherever it
+/// matters; it may still be under way when later ones are taken. Doing it all again changes
+/// nothing. Dropping it ends what is under way, done or not.
 pub(crate) trait Process: Sized + Send {
-    /// A new start at a partition that was just opened: nothing is remembered of an earlier one.
-    fn begin(context: Context) -> impl Future<Output = Result<Self, End>> + Send;
+    /// What a lane that begins after this record should remember of it.
+    fn recall(entry: Entry) -> Recalled;
 
-    /// Does everything that follows from these records, in order; doing it again changes nothing.
-    /// Returns at a record it cannot go beyond.
-    fn process(&mut self, batch: &[Entry]) -> impl Future<Output = Result<Processed, End>> + Send;
+    /// A new start at a partition that was just opened: nothing is remembered of an earlier one but
+    /// what was read again, oldest first.
+    fn begin(
+        context: Context,
+        recalled: Vec<Recalled>,
+    ) -> impl Future<Output = Result<Self, End>> + Send;
+
+    /// Begins everything that follows from these records. Returns at a record it cannot go beyond.
+    fn take(&mut self, batch: &[Entry]) -> impl Future<Output = Result<Taken, End>> + Send;
+
+    /// The oldest record taken of which something is under way; none when all are finished.
+    fn unfinished(&self) -> Option<Seq>;
+
+    /// Waits until something that is under way has ended.
+    ///
+    /// Cancel safe: a dropped call has forgotten nothing.
+    fn advance(&mut self) -> impl Future<Output = Result<(), End>> + Send;
 }
 
-/// How far a batch was processed.
+/// How far a batch was taken.
 #[derive(Debug)]
-pub(crate) struct Processed {
-    /// So many of its first records are finished.
+pub(crate) struct Taken {
+    /// So many of its first records are finished or under way.
     pub(crate) count: usize,
     /// Why not all.
     pub(crate) end: Option<End>,
+}
+
+/// Batches that are not finished, in order.
+#[derive(Default)]
+struct UnderWay {
+    batches: VecDeque<Batch>,
+    bytes: usize,
+}
+
+struct Batch {
+    last: Seq,
+    first_log_time_ms: u64,
+    records: usize,
+    bytes: usize,
+}
+
+/// What a lane does next.
+enum Next {
+    /// The worker ends.
+    Stop,
+    /// Something that was under way has ended.
+    Advanced,
+    /// There are records.
+    Take(Vec<Entry>),
+    /// There are none, and nothing is under way.
+    CaughtUp,
 }
 
 /// Runs the lane until the worker stops or someone must act.
@@ -65,10 +110,13 @@ pub(crate) async fn run(context: Context) {
     };
     let Context { topic, partition, .. } = context;
     match end {
-        End::Stopped | End::Reopen(_) => tracing::debug!(?topic, %partition, "lane ended"),
+        End::Stopped | End::Lost | End::Reopen(_) => {
+            context.progress.waiting();
+            tracing::debug!(?topic, %partition, "lane ended");
+        }
         End::Alarm(alarm, reason) => {
             context.metrics.alarm(alarm);
-            context.progress.alarmed((context.wall_clock)());
+            context.progress.standing((context.wall_clock)());
             tracing::error!(?topic, %partition, ?alarm, reason, "the lane stands: act");
         }
     }
@@ -76,16 +124,21 @@ pub(crate) async fn run(context: Context) {
 
 /// Opens the partition again and again; returns what ends the lane for good.
 async fn reopen<P: Process>(context: &Context) -> End {
+    let Context { topic, partition, .. } = context;
     let mut backoff = context.retry.backoff();
     loop {
         match open_and_work::<P>(context, &mut backoff).await {
+            // Partitions are shared out anew whenever a process comes or goes.
+            End::Lost => {
+                tracing::info!(?topic, %partition, "another process has the partition; waiting");
+                backoff.reset();
+            }
             End::Reopen(reason) => {
-                let Context { topic, partition, .. } = context;
                 tracing::warn!(?topic, %partition, reason, "opening the partition again");
             }
             end @ (End::Stopped | End::Alarm(..)) => return end,
         }
-        context.progress.stalled((context.wall_clock)());
+        context.progress.waiting();
         if let Err(end) = backoff.wait(&context.retry.stop).await {
             return end;
         }
@@ -93,59 +146,127 @@ async fn reopen<P: Process>(context: &Context) -> End {
 }
 
 async fn open_and_work<P: Process>(context: &Context, backoff: &mut Backoff) -> End {
-    let work = async {
-        let mut reader = context.engines.log.open(context.topic, context.partition).await?;
-        let mut process = P::begin(context.clone()).await?;
-        context.metrics.opened.inc();
-        context.progress.running();
-        loop {
-            let batch = next_batch(context, reader.as_mut()).await?;
-            context.progress.busy(batch.first().map_or(0, |entry| entry.log_time_ms));
-            let Processed { count, end } = process.process(&batch).await?;
-            if let Some(last) = batch[..count].last() {
-                commit(context, reader.as_mut(), last.seq).await?;
-            }
-            context.metrics.records(context.topic, count);
-            if let Some(end) = end {
-                context.progress.busy(batch[count].log_time_ms);
-                return Err::<(), End>(end);
-            }
-            backoff.reset();
+    let opened = tokio::select! {
+        biased;
+        () = context.retry.stop.cancelled() => Err(End::Stopped),
+        opened = open::<P>(context) => opened,
+    };
+    let (mut reader, mut process) = match opened {
+        Ok(opened) => opened,
+        Err(end) => return end,
+    };
+    context.metrics.opened.inc();
+    context.progress.running();
+    let Context { topic, partition, .. } = context;
+    tracing::debug!(?topic, %partition, "the partition is open");
+    match work(context, reader.as_mut(), &mut process, backoff).await {
+        Ok(never) => match never {},
+        Err(end) => end,
+    }
+}
+
+/// Waits for the partition, and reads again what was finished last before going on after it.
+async fn open<P: Process>(context: &Context) -> Result<(Box<dyn Reader>, P), End> {
+    let (log, topic, partition) = (&context.engines.log, context.topic, context.partition);
+    let mut reader = log.open(topic, partition).await?;
+    let recalled = recall::<P>(context, reader.first_unfinished()).await;
+    let recalled = match recalled {
+        None => Vec::new(),
+        Some(recalled) => {
+            // Reading again has taken the partition from the first reader.
+            reader = log.open(topic, partition).await?;
+            recalled
         }
     };
-    let Err(end) = work.await else { return End::Stopped };
-    end
+    Ok((reader, P::begin(context.clone(), recalled).await?))
+}
+
+/// Takes batches as long as there is room for what follows from them, and commits what is finished.
+async fn work<P: Process>(
+    context: &Context,
+    reader: &mut dyn Reader,
+    process: &mut P,
+    backoff: &mut Backoff,
+) -> Result<std::convert::Infallible, End> {
+    let mut under_way = UnderWay::default();
+    let mut is_caught_up = false;
+    loop {
+        let is_idle = under_way.batches.is_empty() && !is_caught_up;
+        let next = tokio::select! {
+            biased;
+            () = context.retry.stop.cancelled() => Next::Stop,
+            advanced = process.advance(), if !under_way.batches.is_empty() => {
+                advanced?;
+                Next::Advanced
+            }
+            batch = read(context, reader), if under_way.has_room(&context.config) => {
+                Next::Take(batch?)
+            }
+            () = sleep(IDLE_AFTER), if is_idle => Next::CaughtUp,
+        };
+        match next {
+            Next::Stop => {
+                finish(context, reader, process, &mut under_way).await?;
+                return Err(End::Stopped);
+            }
+            Next::Advanced => {}
+            Next::CaughtUp => {
+                context.progress.caught_up();
+                is_caught_up = true;
+                continue;
+            }
+            Next::Take(batch) => {
+                is_caught_up = false;
+                if under_way.batches.is_empty() {
+                    context.progress.busy(batch[0].log_time_ms);
+                }
+                let Taken { count, end } = process.take(&batch).await?;
+                under_way.add(&batch[..count]);
+                if let Some(end) = end {
+                    finish(context, reader, process, &mut under_way).await?;
+                    context.progress.busy(batch[count].log_time_ms);
+                    return Err(end);
+                }
+            }
+        }
+        if under_way.commit(context, reader, process.unfinished()).await? {
+            backoff.reset();
+        }
+    }
+}
+
+/// Waits for all that is under way, and commits it.
+async fn finish<P: Process>(
+    context: &Context,
+    reader: &mut dyn Reader,
+    process: &mut P,
+    under_way: &mut UnderWay,
+) -> Result<(), End> {
+    loop {
+        under_way.commit(context, reader, process.unfinished()).await?;
+        if under_way.batches.is_empty() {
+            return Ok(());
+        }
+        process.advance().await?;
+    }
 }
 
 /// The next records, at least one.
-async fn next_batch(context: &Context, reader: &mut dyn Reader) -> Result<Vec<Entry>, End> {
+///
+/// Cancel safe: a dropped call has read nothing.
+async fn read(context: &Context, reader: &mut dyn Reader) -> Result<Vec<Entry>, End> {
     let WorkerConfig { batch_records_max, batch_bytes_max, .. } = *context.config;
-    let read = async {
-        let mut backoff = context.retry.backoff();
-        loop {
-            let next = reader.next_batch(batch_records_max, batch_bytes_max);
-            let read = match timeout(IDLE_AFTER, next).await {
-                Ok(read) => read,
-                Err(_) => {
-                    context.progress.caught_up();
-                    reader.next_batch(batch_records_max, batch_bytes_max).await
-                }
-            };
-            match read {
-                Ok(batch) => return Ok(batch),
-                Err(ReadError::Retry(reason)) => {
-                    context.progress.stalled((context.wall_clock)());
-                    tracing::warn!(reason, "the log cannot be read; trying again");
-                    backoff.wait(&context.retry.stop).await?;
-                }
-                Err(error @ (ReadError::Lost | ReadError::Stop(_))) => return Err(error.into()),
+    let mut backoff = context.retry.backoff();
+    loop {
+        match reader.next_batch(batch_records_max, batch_bytes_max).await {
+            Ok(batch) => return Ok(batch),
+            Err(ReadError::Retry(reason)) => {
+                context.progress.stalled((context.wall_clock)());
+                tracing::warn!(reason, "the log cannot be read; trying again");
+                backoff.wait(&context.retry.stop).await?;
             }
+            Err(error @ (ReadError::Lost | ReadError::Stop(_))) => return Err(error.into()),
         }
-    };
-    tokio::select! {
-        biased;
-        () = context.retry.stop.cancelled() => Err(End::Stopped),
-        read = read => read,
     }
 }
 
@@ -160,6 +281,49 @@ async fn commit(context: &Context, reader: &mut dyn Reader, position: Seq) -> Re
             }
             Err(error @ (ReadError::Lost | ReadError::Stop(_))) => return Err(error.into()),
         }
+    }
+}
+
+impl UnderWay {
+    /// Whether another batch may be taken.
+    fn has_room(&self, config: &WorkerConfig) -> bool {
+        self.batches.len() < config.batches_under_way.max(1) && self.bytes < config.batch_bytes_max
+    }
+
+    fn add(&mut self, batch: &[Entry]) {
+        let (Some(first), Some(last)) = (batch.first(), batch.last()) else { return };
+        let bytes = batch.iter().map(|entry| entry.record.len()).sum();
+        self.bytes += bytes;
+        self.batches.push_back(Batch {
+            last: last.seq,
+            first_log_time_ms: first.log_time_ms,
+            records: batch.len(),
+            bytes,
+        });
+    }
+
+    /// Commits the batches below the oldest unfinished record; whether there were any.
+    async fn commit(
+        &mut self,
+        context: &Context,
+        reader: &mut dyn Reader,
+        unfinished: Option<Seq>,
+    ) -> Result<bool, End> {
+        let is_finished = |batch: &Batch| unfinished.is_none_or(|oldest| batch.last < oldest);
+        let (mut finished, mut records) = (None, 0);
+        while self.batches.front().is_some_and(is_finished) {
+            let batch = self.batches.pop_front().expect("there is a first one");
+            self.bytes -= batch.bytes;
+            records += batch.records;
+            finished = Some(batch.last);
+        }
+        let Some(finished) = finished else { return Ok(false) };
+        commit(context, reader, finished).await?;
+        context.metrics.records(context.topic, records);
+        if let Some(oldest) = self.batches.front() {
+            context.progress.busy(oldest.first_log_time_ms);
+        }
+        Ok(true)
     }
 }
 

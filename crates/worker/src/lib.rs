@@ -1,7 +1,9 @@
 //! Consumes the logs: drops repeats, decides, stores, pushes, commits.
 //!
-//! A [`Worker`] runs one lane per partition of its [`Roles`]. A lane reads a batch, processes it in
-//! order and commits it; it never commits past a failure, and what fails for now it does again.
+//! A [`Worker`] runs one lane per partition of its [`Roles`]; where processes share the partitions
+//! among them, a lane waits until it is given its own. A lane takes batches in order, has a few of
+//! them under way, and commits those that are finished; it never commits past a failure, and what
+//! fails for now it does again.
 //!
 //! - `mail`: records to rows of mailboxes, changes of devices to decisions, rows to pushes.
 //! - `group`: messages and changes of groups to decisions and derived records on the mail log.
@@ -17,6 +19,7 @@ mod mail;
 mod metrics;
 mod progress;
 mod push;
+mod recall;
 mod recent;
 mod repeats;
 mod retry;
@@ -24,4 +27,4 @@ mod worker;
 
 pub use config::{Roles, WorkerConfig};
 pub use metrics::WorkerMetrics;
-pub use worker::{Parts, Readiness, RunError, WallClock, Worker, WorkerHandle};
+pub use worker::{Lanes, Parts, Readiness, RunError, WallClock, Worker, WorkerHandle};

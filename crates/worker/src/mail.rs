@@ -5,13 +5,13 @@ mod marks;
 mod parse;
 mod registry;
 mod resolve;
+mod stores;
 
 use std::collections::HashSet;
 
 use ports::log::Entry;
 use wire::{
-    Address, Item, Topic, UserId,
-    delivery_frame::Deliver,
+    Address, Item, Seq, Topic, UserId,
     item::{Body, DeviceChange, Verdict},
     record::ControlRecord,
     shard::partition_of,
@@ -19,44 +19,64 @@ use wire::{
 
 use crate::{
     heartbeat::append_control,
-    lane::{Context, Process, Processed},
+    lane::{Context, Process, Taken},
     mail::{
         marks::Marks,
         parse::{Change, Copy, Parcel, Parsed, Rows, parse},
         registry::Registry,
         resolve::{Place, Resolver},
+        stores::Stores,
     },
     metrics::{Alarm, Repeat},
-    push::NewRow,
+    recall::Recalled,
+    repeats::Key,
     retry::End,
 };
 
 /// A lane of the mail log.
+///
+/// Rows are stored before anything that comes after them in the log is decided, and everything is
+/// stored before a record counts as finished.
 pub(crate) struct MailLane {
     context: Context,
     resolver: Resolver,
     registry: Registry,
+    stores: Stores,
 }
 
 impl Process for MailLane {
-    async fn begin(context: Context) -> Result<Self, End> {
+    fn recall(entry: Entry) -> Recalled {
+        let mut recalled = Recalled { seq: entry.seq, messages: Vec::new(), users: Vec::new() };
+        match parse(&entry) {
+            Parsed::Rows(rows) => {
+                for parcel in rows.deliveries {
+                    recalled.messages.extend(parcel.direct.as_ref().map(Key::of));
+                    recalled.users.extend(parcel.recipients);
+                    recalled.users.extend(parcel.sender_copy);
+                }
+            }
+            Parsed::Change(change) => recalled.users.push(change.user),
+            Parsed::Newer(_) | Parsed::Unreadable(_) => {}
+        }
+        recalled
+    }
+
+    async fn begin(context: Context, recalled: Vec<Recalled>) -> Result<Self, End> {
         let marks =
             context.retry.until_stored(|| context.engines.mailbox.marks(context.partition)).await?;
-        let resolver = Resolver::new(
+        let mut resolver = Resolver::new(
             Marks::new(context.partition, marks),
             context.config.repeats_remembered,
             context.config.heads_remembered,
             context.metrics.clone(),
         );
-        let registry = Registry::new(&context);
-        Ok(Self { context, resolver, registry })
+        recalled.into_iter().for_each(|recalled| resolver.recall(recalled));
+        let (registry, stores) = (Registry::new(&context), Stores::new(&context));
+        Ok(Self { context, resolver, registry, stores })
     }
 
-    /// Rows are stored before anything that comes after them in the log is decided, and everything
-    /// is stored before the batch is finished.
-    async fn process(&mut self, batch: &[Entry]) -> Result<Processed, End> {
-        let mut end = None;
-        let mut count = batch.len();
+    async fn take(&mut self, batch: &[Entry]) -> Result<Taken, End> {
+        let mut taken = Taken { count: batch.len(), end: None };
         let records: Vec<Parsed> = batch.iter().map(parse).collect();
         self.registry.load(senders(&records)).await?;
         let now_ms = (self.context.wall_clock)();
@@ -70,13 +90,24 @@ impl Process for MailLane {
                 Parsed::Change(change) => self.change(place, change).await?,
                 Parsed::Unreadable(reason) => self.context.put_aside(entry, &reason).await?,
                 Parsed::Newer(error) => {
-                    (count, end) = (index, Some(End::Alarm(Alarm::NewerRecord, error.to_string())));
+                    let end = Some(End::Alarm(Alarm::NewerRecord, error.to_string()));
+                    taken = Taken { count: index, end };
                     break;
                 }
             }
         }
-        self.store().await?;
-        Ok(Processed { count, end })
+        if let Some(last) = batch[..taken.count].last() {
+            self.stores.begin(last.seq, self.resolver.take_marks());
+        }
+        Ok(taken)
+    }
+
+    fn unfinished(&self) -> Option<Seq> {
+        self.stores.unfinished()
+    }
+
+    async fn advance(&mut self) -> Result<(), End> {
+        self.stores.advance().await
     }
 }
 
@@ -98,11 +129,8 @@ impl MailLane {
                 parcel.copy = self.registry.copy(user, place.seq).await?;
             }
         }
-        self.resolver.add(place, rows);
-        if self.resolver.len() >= self.context.config.store_rows_max {
-            self.store().await?;
-        }
-        Ok(())
+        self.resolver.add(place, rows, self.stores.waiting());
+        self.stores.until_room().await
     }
 
     /// Two lanes must never decide about one user.
@@ -111,31 +139,9 @@ impl MailLane {
         partition_of(Address::User(change.user), partitions) != self.context.partition
     }
 
-    /// Stores the rows that wait, and offers them to be pushed.
-    async fn store(&mut self) -> Result<(), End> {
-        let Context { engines, retry, config, metrics, push, .. } = &self.context;
-        while let Some((batch, before)) = self.resolver.take(config.store_rows_max) {
-            retry.until_stored(|| engines.mailbox.append(batch.clone())).await?;
-            metrics.rows.inc_by(batch.rows.len() as u64);
-            if let Some(push) = push {
-                let rows = batch.rows.into_iter().zip(before).map(|(row, prev)| NewRow {
-                    user: row.user,
-                    deliver: Deliver {
-                        seq: row.seq,
-                        prev,
-                        log_time_ms: row.log_time_ms,
-                        item: row.item,
-                    },
-                });
-                push.offer(rows.collect());
-            }
-        }
-        Ok(())
-    }
-
     /// Decides about a change of devices, or learns what was decided, and does what follows.
     async fn change(&mut self, place: Place, change: Change) -> Result<(), End> {
-        self.store().await?;
+        self.stores.drain().await?;
         let Some(decision) = self.registry.decide(place, &change).await? else {
             self.context.metrics.repeat(Repeat::Decided);
             return Ok(());

@@ -3,14 +3,18 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use wire::Topic;
 
+use crate::progress::State;
+
 /// Label values, in the order of the variants below.
 const LOGS: [&str; 2] = ["mail", "group"];
 const ALARMS: [&str; 5] = ["dead_letter", "newer_record", "log", "store", "snapshot"];
 const REPEATS: [&str; 3] = ["window", "source", "decided"];
+const STATES: [&str; 3] = ["waiting", "running", "standing"];
 const PUSHED: [&str; 4] = ["sent", "overflow", "presence", "link"];
 
 const _: () = assert!(ALARMS.len() == Alarm::Snapshot as usize + 1);
 const _: () = assert!(REPEATS.len() == Repeat::Decided as usize + 1);
+const _: () = assert!(STATES.len() == State::Standing as usize + 1);
 const _: () = assert!(PUSHED.len() == Pushed::Link as usize + 1);
 
 /// The metrics of a worker. Cloning is cheap and counts together.
@@ -38,6 +42,10 @@ pub struct WorkerMetrics {
     pub(crate) append_retries: IntCounter,
     /// Partitions opened.
     pub(crate) opened: IntCounter,
+    /// Records read again when partitions were opened.
+    pub(crate) recalled: IntCounter,
+    /// Lanes, by log and by what they do.
+    lanes: IntGaugeVec,
     /// Heartbeats that could not be written.
     pub(crate) heartbeats_failed: IntCounter,
     /// Links to edges that are up.
@@ -108,6 +116,9 @@ impl WorkerMetrics {
         let lag_ms = IntGaugeVec::new(lag_ms, &["log"])?;
         registry.register(Box::new(lag_ms.clone()))?;
         LOGS.iter().for_each(|log| drop(lag_ms.with_label_values(&[log])));
+        let lanes = Opts::new("posthorn_worker_lanes", "Lanes, by what they do.");
+        let lanes = IntGaugeVec::new(lanes, &["log", "state"])?;
+        registry.register(Box::new(lanes.clone()))?;
         Ok(Self {
             lag_ms,
             records: family("records_total", "Records finished.", "log", &LOGS)?,
@@ -120,6 +131,8 @@ impl WorkerMetrics {
             store_retries: counter("store_retries_total", "Failed attempts at a store.")?,
             append_retries: counter("append_retries_total", "Failed attempts at an append.")?,
             opened: counter("opened_total", "Partitions opened.")?,
+            recalled: counter("recalled_total", "Records read again at the opening.")?,
+            lanes,
             heartbeats_failed: counter("heartbeats_failed_total", "Heartbeats not written.")?,
             links,
         })
@@ -132,6 +145,11 @@ impl WorkerMetrics {
     pub(crate) fn lag(&self, topic: Topic, lag_ms: u64) {
         let lag_ms = i64::try_from(lag_ms).unwrap_or(i64::MAX);
         self.lag_ms.with_label_values(&[log_label(topic)]).set(lag_ms);
+    }
+
+    pub(crate) fn lanes(&self, topic: Topic, state: State, count: usize) {
+        let labels = [log_label(topic), STATES[state as usize]];
+        self.lanes.with_label_values(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn alarm(&self, alarm: Alarm) {

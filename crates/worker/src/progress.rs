@@ -25,25 +25,26 @@ pub(crate) struct Progress {
 /// Where a lane is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// It has not yet opened its partition since the start.
-    Starting,
+    /// It does not have its partition: it is opening it, or another process has it. It knows
+    /// nothing about it and says nothing.
+    Waiting,
     /// It works.
     Running,
     /// It stands and someone must act.
-    Alarmed,
+    Standing,
 }
 
 impl Progress {
     pub(crate) fn new(topic: Topic, partition: Partition, opened: Arc<Notify>) -> Arc<Self> {
-        let (state, oldest_ms) = (AtomicU8::new(State::Starting as u8), AtomicU64::new(NONE));
+        let (state, oldest_ms) = (AtomicU8::new(State::Waiting as u8), AtomicU64::new(NONE));
         Arc::new(Self { topic, partition, state, oldest_ms, opened })
     }
 
     pub(crate) fn state(&self) -> State {
         match self.state.load(Ordering::Relaxed) {
-            0 => State::Starting,
+            0 => State::Waiting,
             1 => State::Running,
-            _ => State::Alarmed,
+            _ => State::Standing,
         }
     }
 
@@ -53,6 +54,12 @@ impl Progress {
         self.opened.notify_one();
     }
 
+    /// The partition is not open any more: what was known of it is no longer true.
+    pub(crate) fn waiting(&self) {
+        self.state.store(State::Waiting as u8, Ordering::Relaxed);
+        self.caught_up();
+    }
+
     /// Nothing is known of what comes after the finished records: the oldest of those ages from now
     /// on at the latest.
     pub(crate) fn stalled(&self, now_ms: u64) {
@@ -60,9 +67,9 @@ impl Progress {
     }
 
     /// The lane stands.
-    pub(crate) fn alarmed(&self, now_ms: u64) {
+    pub(crate) fn standing(&self, now_ms: u64) {
         self.stalled(now_ms);
-        self.state.store(State::Alarmed as u8, Ordering::Relaxed);
+        self.state.store(State::Standing as u8, Ordering::Relaxed);
     }
 
     /// The oldest unfinished record has this log time.

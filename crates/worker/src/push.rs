@@ -7,12 +7,9 @@
 
 mod link_task;
 mod losses;
+mod room;
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use link::MeshDialer;
 use ports::{
@@ -33,6 +30,7 @@ use crate::{
     push::{
         link_task::{Link, LinkTask},
         losses::Losses,
+        room::Room,
     },
 };
 
@@ -48,11 +46,12 @@ pub(crate) struct NewRow {
     pub(crate) deliver: Deliver,
 }
 
-/// Where lanes leave rows to be pushed. Bounded; a batch that finds it full is shed, counted, and
-/// told to all edges.
+/// Where lanes leave rows to be pushed. Bounded by batches and bytes; a batch that finds it full is
+/// shed, counted, and told to all edges.
 #[derive(Clone)]
 pub(crate) struct PushQueue {
     batches: mpsc::Sender<Vec<NewRow>>,
+    room: Room,
     losses: Arc<Losses>,
     metrics: WorkerMetrics,
 }
@@ -64,6 +63,10 @@ pub(crate) struct Pusher {
     dialer: MeshDialer,
     metrics: WorkerMetrics,
     batches: mpsc::Receiver<Vec<NewRow>>,
+    /// Of `batches`.
+    room: Room,
+    /// Of all links together.
+    links_room: Room,
     links: HashMap<EdgeId, Link>,
     tasks: JoinSet<()>,
     /// Rows were dropped before it was known which edges they were for.
@@ -77,10 +80,15 @@ impl PushQueue {
         if count == 0 {
             return;
         }
-        if let Err(TrySendError::Full(_) | TrySendError::Closed(_)) = self.batches.try_send(rows) {
-            self.metrics.pushed(Pushed::Overflow, count);
-            self.losses.add();
+        let bytes = batch_bytes(&rows);
+        if self.room.try_take(bytes) {
+            match self.batches.try_send(rows) {
+                Ok(()) => return,
+                Err(TrySendError::Full(_) | TrySendError::Closed(_)) => self.room.give_back(bytes),
+            }
         }
+        self.metrics.pushed(Pushed::Overflow, count);
+        self.losses.add();
     }
 }
 
@@ -93,10 +101,28 @@ impl Pusher {
     ) -> (PushQueue, Self) {
         let (sender, batches) = mpsc::channel(config.push_batches_queued.max(1));
         let losses = Arc::<Losses>::default();
-        let queue =
-            PushQueue { batches: sender, losses: Arc::clone(&losses), metrics: metrics.clone() };
+        let room = Room::new(config.push_queued_bytes);
+        let links_room = Room::new(config.push_edges_queued_bytes);
+        let queue = PushQueue {
+            batches: sender,
+            room: room.clone(),
+            losses: Arc::clone(&losses),
+            metrics: metrics.clone(),
+        };
         let (links, tasks) = (HashMap::new(), JoinSet::new());
-        (queue, Self { config, presence, dialer, metrics, batches, links, tasks, losses })
+        let pusher = Self {
+            config,
+            presence,
+            dialer,
+            metrics,
+            batches,
+            room,
+            links_room,
+            links,
+            tasks,
+            losses,
+        };
+        (queue, pusher)
     }
 
     /// Runs until stopped; then what waits for an edge is still written, for a moment.
@@ -132,6 +158,16 @@ impl Pusher {
         {
             rows.extend(more);
         }
+        // While presence is asked these rows still take the room of those that wait.
+        let bytes = batch_bytes(&rows);
+        self.look_up_and_send(&rows).await;
+        self.room.give_back(bytes);
+        if self.losses.is_untold() {
+            self.sweep().await;
+        }
+    }
+
+    async fn look_up_and_send(&mut self, rows: &[NewRow]) {
         let mut users: Vec<UserId> = rows.iter().map(|row| row.user).collect();
         users.sort_unstable();
         users.dedup();
@@ -146,16 +182,13 @@ impl Pusher {
         // By user, then by edge: the routes of one push lie side by side.
         routes.sort_unstable_by_key(|route| (route.user, route.edge, route.device));
         self.know(&routes).await;
-        for row in &rows {
+        for row in rows {
             let start = routes.partition_point(|route| route.user < row.user);
             let of_user = routes[start..].iter().take_while(|route| route.user == row.user).count();
             let of_user = &routes[start..start + of_user];
             for of_edge in of_user.chunk_by(|a, b| a.edge == b.edge) {
                 of_edge.chunks(DEVICES_REMEMBERED_MAX).for_each(|routes| self.send(routes, row));
             }
-        }
-        if self.losses.is_untold() {
-            self.sweep().await;
         }
     }
 
@@ -193,19 +226,19 @@ impl Pusher {
                 continue;
             }
             let (sender, pushes) = mpsc::channel(self.config.push_edge_queued.max(1));
-            let (queued_bytes, losses) = (Arc::new(AtomicUsize::new(0)), Arc::<Losses>::default());
-            let bytes_max = self.config.push_edge_queued_bytes;
+            let losses = Arc::<Losses>::default();
+            let rooms = [Room::new(self.config.push_edge_queued_bytes), self.links_room.clone()];
             let task = LinkTask {
                 address: lease.address,
                 dialer: self.dialer.clone(),
                 config: Arc::clone(&self.config),
                 metrics: self.metrics.clone(),
                 pushes,
-                queued_bytes: Arc::clone(&queued_bytes),
+                rooms: rooms.clone(),
                 losses: Arc::clone(&losses),
             };
             self.tasks.spawn(task.run());
-            self.links.insert(lease.edge, Link::new(sender, queued_bytes, bytes_max, losses));
+            self.links.insert(lease.edge, Link::new(sender, rooms, losses));
         }
     }
 
@@ -243,4 +276,9 @@ impl Pusher {
             }
         }
     }
+}
+
+/// What rows take that wait to be pushed.
+fn batch_bytes(rows: &[NewRow]) -> usize {
+    rows.iter().map(|row| size_of::<NewRow>() + row.deliver.item.len()).sum()
 }

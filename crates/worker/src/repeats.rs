@@ -4,9 +4,19 @@ use wire::{Item, MessageId};
 
 use crate::recent::Recent;
 
-/// A bounded window of messages: by id, and by the digest of addressee, kind and body, so that a
-/// second body under one id is not taken for a repeat. What it forgets, the device drops.
-pub(crate) struct Repeats(Recent<(MessageId, [u8; 16]), ()>);
+/// What tells one message from all others: its id, and the digest of addressee, kind and body, so
+/// that a second body under one id is not taken for a repeat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Key(MessageId, [u8; 16]);
+
+/// A bounded window of messages. What it forgets, the device drops.
+pub(crate) struct Repeats(Recent<Key, ()>);
+
+impl Key {
+    pub(crate) fn of(item: &Item) -> Self {
+        Self(item.id, item.digest())
+    }
+}
 
 impl Repeats {
     pub(crate) fn new(remembered: usize) -> Self {
@@ -16,7 +26,12 @@ impl Repeats {
 
     /// Remembers the item. Whether it is one that was here before.
     pub(crate) fn is_repeat(&mut self, item: &Item) -> bool {
-        self.0.insert((item.id, item.digest()), ()).is_some()
+        self.remember(Key::of(item))
+    }
+
+    /// Remembers a message. Whether it was here before.
+    pub(crate) fn remember(&mut self, key: Key) -> bool {
+        self.0.insert(key, ()).is_some()
     }
 }
 

@@ -13,6 +13,8 @@ use crate::metrics::{Alarm, WorkerMetrics};
 pub(crate) enum End {
     /// The worker was asked to stop.
     Stopped,
+    /// Another reader has the partition: wait until it is given back.
+    Lost,
     /// The partition must be opened again.
     Reopen(String),
     /// Someone must act: the lane stays where it is.
@@ -123,7 +125,7 @@ impl From<ReadError> for End {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Retry(reason) => Self::Reopen(reason),
-            ReadError::Lost => Self::Reopen(error.to_string()),
+            ReadError::Lost => Self::Lost,
             ReadError::Stop(reason) => Self::Alarm(Alarm::Log, reason),
         }
     }

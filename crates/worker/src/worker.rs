@@ -33,7 +33,7 @@ pub struct Parts {
     pub metrics: WorkerMetrics,
 }
 
-/// Consumes every partition of the logs of its roles.
+/// Consumes the logs of its roles: every partition that is given to this process.
 pub struct Worker {
     config: Arc<WorkerConfig>,
     parts: Parts,
@@ -47,10 +47,21 @@ pub struct WorkerHandle {
     lanes: Vec<Arc<Progress>>,
 }
 
+/// How many lanes a worker has, by what they do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// They do not have their partition: it is being opened, or another process has it.
+    pub waiting: usize,
+    /// They work.
+    pub running: usize,
+    /// They stand, and someone must act.
+    pub standing: usize,
+}
+
 /// Whether a worker does its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Readiness {
-    /// All lanes work.
+    /// No lane stands.
     pub ready: bool,
     /// Why not; empty when ready.
     pub reason: String,
@@ -181,17 +192,26 @@ async fn first_panic(tasks: &mut JoinSet<()>) -> RunError {
 }
 
 impl WorkerHandle {
-    /// Whether every lane has opened its partition and none stands.
+    /// Whether no lane stands. One without its partition is no trouble: another process has it, or
+    /// the engines say themselves that they are in trouble.
     #[must_use]
     pub fn is_ready(&self) -> Readiness {
-        let waiting = self.lanes.iter().find(|lane| lane.state() != State::Running);
-        let reason = waiting.map_or_else(String::new, |lane| {
-            let what = match lane.state() {
-                State::Alarmed => "stands; see the log of errors",
-                State::Starting | State::Running => "is being opened",
-            };
-            format!("partition {} of the {:?} log {what}", lane.partition, lane.topic)
+        let standing = self.lanes.iter().find(|lane| lane.state() == State::Standing);
+        let reason = standing.map_or_else(String::new, |lane| {
+            let Progress { topic, partition, .. } = &**lane;
+            format!("partition {partition} of the {topic:?} log stands; see the log of errors")
         });
-        Readiness { ready: waiting.is_none(), reason }
+        Readiness { ready: standing.is_none(), reason }
+    }
+
+    /// What its lanes do now.
+    #[must_use]
+    pub fn lanes(&self) -> Lanes {
+        let count = |state| self.lanes.iter().filter(|lane| lane.state() == state).count();
+        Lanes {
+            waiting: count(State::Waiting),
+            running: count(State::Running),
+            standing: count(State::Standing),
+        }
     }
 }

@@ -4,7 +4,12 @@ use edge::EdgeConfig;
 use link::LinkError;
 use ports::mailbox::Cursor;
 use session::close::CloseCode;
-use wire::{ClientFrame, DeliveryFrame, Seq, ServerFrame, version::PROTOCOL};
+use wire::{
+    ClientFrame, DeliveryFrame, Epoch, Seq, ServerFrame,
+    record::{ControlRecord, EpochMap},
+    server_frame::BusyReason,
+    version::PROTOCOL,
+};
 
 use crate::{
     NOW_MS,
@@ -253,4 +258,38 @@ async fn a_lost_presence_refuses_nobody() {
     cluster.world.put_row(alice, item(alice, "hello"));
     let mut client = cluster.connect("alice", &Key::new()).await;
     assert!(matches!(client.delivered().await, DeliveryFrame::Deliver(_)));
+}
+
+#[tokio::test]
+async fn while_the_store_is_gone_nobody_gets_in_and_those_who_are_in_send_on() {
+    let cluster = Cluster::start().await;
+    let (key, mut alice) = (Key::new(), cluster.connect("alice", &Key::new()).await);
+    cluster.connect("bob", &key).await;
+    cluster.world.fail_store(true);
+    let refused = cluster.hello("bob", &key, None).await;
+    assert_eq!(refused.closed().await, CloseCode::Unavailable);
+    let send = alice.message(user("bob"), "hello");
+    let id = send.id;
+    alice.say(ClientFrame::Send(send)).await;
+    assert_eq!(alice.answer().await, ServerFrame::Accepted(id));
+    cluster.world.fail_store(false);
+    assert!(!cluster.connect("bob", &key).await.welcome.unwrap().registered);
+}
+
+#[tokio::test]
+async fn an_edge_that_does_not_know_the_logs_layout_takes_no_sends_and_is_not_ready() {
+    let cluster = Cluster::start().await;
+    let mut alice = cluster.connect("alice", &Key::new()).await;
+    cluster.world.tell(ControlRecord::EpochMap(EpochMap {
+        epoch: Epoch::new(1),
+        mail_partitions: 8,
+        group_partitions: 8,
+        mail_topic: None,
+        group_topic: None,
+    }));
+    cluster.until(|| !cluster.handle.is_ready().ready).await;
+    let send = alice.message(user("bob"), "hello");
+    alice.say(ClientFrame::Send(send)).await;
+    let ServerFrame::Busy { reason, .. } = alice.answer().await else { panic!("it is taken") };
+    assert_eq!(reason, BusyReason::NotReady);
 }

@@ -48,6 +48,7 @@ struct State {
     leases: Vec<Lease>,
     presence_fails: bool,
     loses_answer: bool,
+    store_fails: bool,
     pages_read: usize,
 }
 
@@ -122,6 +123,11 @@ impl World {
 
     pub(crate) fn leases(&self) -> usize {
         self.0.state().leases.len()
+    }
+
+    /// Whether mailboxes and entities cannot be read.
+    pub(crate) fn fail_store(&self, fails: bool) {
+        self.0.state().store_fails = fails;
     }
 
     pub(crate) fn fail_presence(&self) {
@@ -299,6 +305,9 @@ impl Mailbox for Inner {
     }
     fn heads(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Seq>, StoreError>> {
         let state = self.state();
+        if state.store_fails {
+            return Box::pin(async { Err(gone()) });
+        }
         let head = |user| state.rows.get(&user)?.last().map(|row| row.seq);
         let heads = users.into_iter().map(|user| head(user).unwrap_or_default()).collect();
         Box::pin(async { Ok(heads) })
@@ -350,8 +359,10 @@ impl Mailbox for Inner {
 
 impl Entities for Inner {
     fn snapshot(&self, entity: EntityId) -> BoxFuture<'_, Result<Option<Snapshot>, StoreError>> {
-        let found = self.state().snapshots.get(&entity).cloned();
-        Box::pin(async { Ok(found) })
+        let state = self.state();
+        let found = if state.store_fails { Err(gone()) } else { Ok(&state.snapshots) };
+        let found = found.map(|snapshots| snapshots.get(&entity).cloned());
+        Box::pin(async { found })
     }
     fn decided_at(
         &self,
@@ -379,11 +390,15 @@ impl Entities for Inner {
     }
 }
 
+fn gone() -> StoreError {
+    StoreError::Retry("gone".to_owned())
+}
+
 impl Inner {
     fn presence(&self) -> Result<MutexGuard<'_, State>, StoreError> {
         let state = self.state();
         if state.presence_fails {
-            return Err(StoreError::Retry("gone".to_owned()));
+            return Err(gone());
         }
         Ok(state)
     }

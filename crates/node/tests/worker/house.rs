@@ -53,6 +53,11 @@ pub(crate) struct Watched {
     pub(crate) refuse_above: AtomicUsize,
     /// No append to the mail log is taken.
     pub(crate) refuse_all: AtomicBool,
+    /// Calls that append derived records, taken and not answered, at most so far.
+    owed_most: watch::Sender<usize>,
+    owed: Arc<AtomicUsize>,
+    /// Nothing is read again.
+    pub(crate) refuse_again: AtomicBool,
     pub(crate) dead_letters: Mutex<Vec<DeadLetter>>,
     /// So many dead letters are kept and answer that it is not known.
     pub(crate) fail_letters: AtomicUsize,
@@ -60,6 +65,7 @@ pub(crate) struct Watched {
 
 struct WatchedReader {
     reader: Box<dyn Reader>,
+    first_unfinished: Offset,
     lane: (Topic, Partition),
     finished: watch::Sender<Ends>,
 }
@@ -141,6 +147,9 @@ impl House {
             fail_appends: AtomicUsize::new(0),
             refuse_above: AtomicUsize::new(0),
             refuse_all: AtomicBool::new(false),
+            owed_most: watch::Sender::new(0),
+            owed: Arc::default(),
+            refuse_again: AtomicBool::new(false),
             dead_letters: Mutex::default(),
             fail_letters: AtomicUsize::new(0),
         });
@@ -160,9 +169,19 @@ impl House {
     }
 
     pub(crate) fn start_at(&self, config: WorkerConfig, wall_clock: fn() -> u64) -> Running {
+        self.start_on(self.engines.clone(), config, wall_clock)
+    }
+
+    /// Starts a worker on other engines than those of the house.
+    pub(crate) fn start_on(
+        &self,
+        engines: Engines,
+        config: WorkerConfig,
+        wall_clock: fn() -> u64,
+    ) -> Running {
         let registry = Registry::new();
         let parts = Parts {
-            engines: self.engines.clone(),
+            engines,
             dialer: MeshDialer::Memory(self.hub.clone()),
             wall_clock,
             metrics: WorkerMetrics::new(&registry).unwrap(),
@@ -379,6 +398,35 @@ impl Running {
         timeout(WITHIN, counted).await.expect("it is counted");
     }
 
+    /// Waits until the sum of a gauge over its labels that contain `label` is this.
+    pub(crate) async fn until_gauge(&self, name: &str, label: &str, value: i64) {
+        let name = format!("posthorn_worker_{name}");
+        let sum = || {
+            let families = self.registry.gather();
+            let family = families.iter().find(|family| family.name() == name);
+            let metrics = family.map(|family| family.get_metric()).unwrap_or_default().iter();
+            let labelled = metrics
+                .filter(|metric| metric.get_label().iter().any(|pair| pair.value() == label));
+            labelled.map(|metric| metric.get_gauge().get_value() as i64).sum::<i64>()
+        };
+        let reached = async {
+            while sum() != value {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(WITHIN, reached).await.expect("the gauge gets there");
+    }
+
+    /// Waits until so many lanes work.
+    pub(crate) async fn until_running(&self, lanes: usize) {
+        let running = async {
+            while self.handle.lanes().running != lanes {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(WITHIN, running).await.expect("so many lanes work");
+    }
+
     pub(crate) async fn until_not_ready(&self) {
         let alarmed = async {
             while self.count("alarms_total", "") == 0 || self.handle.is_ready().ready {
@@ -397,6 +445,13 @@ fn take(count: &AtomicUsize) -> bool {
 type Taken = Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused>;
 
 impl Watched {
+    /// Waits until so many calls that append derived records were under way at once.
+    pub(crate) async fn until_owed(&self, calls: usize) {
+        let mut most = self.owed_most.subscribe();
+        let reached = most.wait_for(|most| *most >= calls);
+        timeout(WITHIN, reached).await.expect("so many are under way").unwrap();
+    }
+
     fn watch(
         &self,
         topic: Topic,
@@ -448,7 +503,21 @@ impl Log for Watched {
         topic: Topic,
         records: Vec<(Partition, Bytes)>,
     ) -> Result<BoxFuture<'static, Result<Vec<Seq>, AppendError>>, Refused> {
-        self.watch(topic, records, |topic, records| self.log.try_append_owed(topic, records))
+        let taken =
+            self.watch(topic, records, |topic, records| self.log.try_append_owed(topic, records));
+        if topic != Topic::Mail {
+            return taken;
+        }
+        let owed = Arc::clone(&self.owed);
+        taken.map(|append| {
+            let calls = owed.fetch_add(1, SeqCst) + 1;
+            self.owed_most.send_modify(|most| *most = (*most).max(calls));
+            Box::pin(async move {
+                let outcome = append.await;
+                owed.fetch_sub(1, SeqCst);
+                outcome
+            }) as BoxFuture<'static, _>
+        })
     }
 
     fn open(
@@ -463,7 +532,9 @@ impl Log for Watched {
                 None => self.log.open(topic, partition).await?,
             };
             let (lane, finished) = ((topic, partition), self.finished.clone());
-            Ok(Box::new(WatchedReader { reader, lane, finished }) as Box<dyn Reader>)
+            let first_unfinished = from.map_or(reader.first_unfinished(), |(_, from)| from);
+            let reader = WatchedReader { reader, first_unfinished, lane, finished };
+            Ok(Box::new(reader) as Box<dyn Reader>)
         })
     }
 
@@ -473,6 +544,9 @@ impl Log for Watched {
         partition: Partition,
         from: Offset,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, ReadError>> {
+        if self.refuse_again.load(SeqCst) {
+            return Box::pin(std::future::ready(Err(ReadError::Stop("as asked for".into()))));
+        }
         self.log.open_at(topic, partition, from)
     }
 
@@ -499,7 +573,7 @@ impl Reader for WatchedReader {
     }
 
     fn first_unfinished(&self) -> Offset {
-        self.reader.first_unfinished()
+        self.first_unfinished
     }
 
     fn commit(&mut self, position: Seq) -> BoxFuture<'_, Result<(), ReadError>> {

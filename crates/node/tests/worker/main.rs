@@ -3,7 +3,10 @@
 
 mod devices;
 mod failures;
+mod gate;
 mod groups;
+mod handover;
 mod house;
 mod mail;
 mod pushes;
+mod slow;

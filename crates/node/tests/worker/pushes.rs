@@ -126,6 +126,21 @@ async fn a_row_is_pushed_to_every_connected_device_and_names_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_push_names_the_row_before_it_also_after_a_restart() {
+    let house = House::new(1);
+    house.say(user(1), Address::User(user(2)), "a").await;
+    house.work().await;
+    let mut edge = Edge::new(&house, 1).await;
+    attach(&house, 2, 1, 1).await;
+    let running = house.start(config());
+    house.say(user(1), Address::User(user(2)), "b").await;
+    let push = edge.next().await;
+    let rows = house.rows(user(2)).await;
+    assert_eq!((push.deliver.prev, push.deliver.seq), (Some(rows[0].0), rows[1].0));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_broken_link_is_opened_again() {
     let house = House::new(1);
     let mut edge = Edge::new(&house, 1).await;

@@ -1,7 +1,8 @@
 //! The groups of one partition, as this lane decides about them.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
+use futures_util::{StreamExt as _, stream};
 use ports::{
     Entities, EntityId,
     entities::{Change, Snapshot},
@@ -25,6 +26,9 @@ use crate::{
     recent::Recent,
     retry::{End, Retry},
 };
+
+/// Groups looked up at a time.
+const LOOKUPS_AT_ONCE: usize = 32;
 
 /// A bounded cache of the group entities of one partition, in front of the store. Only this lane
 /// decides about them, so what it holds is what the store holds.
@@ -64,6 +68,22 @@ impl Rosters {
             mail_partitions: context.engines.log.partition_count(Topic::Mail),
             groups: Recent::new(context.config.groups_cached),
         }
+    }
+
+    /// Looks up those of the groups that are not in memory.
+    pub(crate) async fn load(&mut self, groups: HashSet<GroupId>) -> Result<(), End> {
+        let absent: Vec<GroupId> =
+            groups.into_iter().filter(|group| self.groups.get(group).is_none()).collect();
+        let lookups = absent.into_iter().map(|group| {
+            let (entities, retry) = (&self.entities, &self.retry);
+            async move { Ok::<_, End>((group, read(entities.as_ref(), retry, group).await?)) }
+        });
+        let found: Vec<_> = stream::iter(lookups).buffer_unordered(LOOKUPS_AT_ONCE).collect().await;
+        for lookup in found {
+            let (group, known) = lookup?;
+            self.groups.insert(group, known);
+        }
+        Ok(())
     }
 
     /// Where the user lives in the mail log.
@@ -174,16 +194,19 @@ impl Rosters {
 
     /// Takes a group out of the cache, or reads it. The caller puts it back, unless the lane ends.
     async fn take(&mut self, group: GroupId) -> Result<Known, End> {
-        if let Some(known) = self.groups.remove(&group) {
-            return Ok(known);
+        match self.groups.remove(&group) {
+            Some(known) => Ok(known),
+            None => read(self.entities.as_ref(), &self.retry, group).await,
         }
-        let (entities, entity) = (&self.entities, EntityId::Group(group));
-        let snapshot = self.retry.until_stored(|| entities.snapshot(entity)).await?;
-        let Some(Snapshot { position, state }) = snapshot else { return Ok(Known::default()) };
-        let roster = Roster::decode(state)
-            .map_err(|error| End::Alarm(Alarm::Snapshot, format!("roster of a group: {error}")))?;
-        Ok(Known { position: Some(position), roster: Some(roster), ..Known::default() })
     }
+}
+
+async fn read(entities: &dyn Entities, retry: &Retry, group: GroupId) -> Result<Known, End> {
+    let snapshot = retry.until_stored(|| entities.snapshot(EntityId::Group(group))).await?;
+    let Some(Snapshot { position, state }) = snapshot else { return Ok(Known::default()) };
+    let roster = Roster::decode(state)
+        .map_err(|error| End::Alarm(Alarm::Snapshot, format!("roster of a group: {error}")))?;
+    Ok(Known { position: Some(position), roster: Some(roster), ..Known::default() })
 }
 
 impl Known {

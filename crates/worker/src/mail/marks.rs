@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use ports::mailbox::Batch;
 use wire::{Partition, Seq, record::Source};
 
 /// For one partition of the mail log: the highest position seen of each partition of the group log.
 pub(crate) struct Marks {
     partition: Partition,
     seen: BTreeMap<Partition, Seq>,
-    /// Raised since the last [`Self::move_to`].
+    /// Raised since the last [`Self::take_raised`].
     raised: BTreeMap<Partition, Seq>,
 }
 
@@ -33,11 +32,10 @@ impl Marks {
         above
     }
 
-    /// What has to be stored with the rows of these sources.
-    pub(crate) fn move_to(&mut self, batch: &mut Batch) {
-        let raised = std::mem::take(&mut self.raised);
-        let marks = raised.into_iter().map(|(partition, seq)| Source { partition, seq });
-        batch.marks = marks.map(|source| (self.partition, source)).collect();
+    /// What has to be stored after the rows of these sources.
+    pub(crate) fn take_raised(&mut self) -> Vec<(Partition, Source)> {
+        let raised = std::mem::take(&mut self.raised).into_iter();
+        raised.map(|(partition, seq)| (self.partition, Source { partition, seq })).collect()
     }
 }
 
@@ -60,16 +58,13 @@ mod tests {
     }
 
     #[test]
-    fn what_rose_is_stored_once_with_the_rows() {
+    fn what_rose_is_stored_once() {
         let mut marks = Marks::new(Partition::new(7), vec![source(1, 10), source(3, 1)]);
         marks.rise(source(1, 11));
         marks.rise(source(1, 12));
         marks.rise(source(2, 5));
-        let mut batch = Batch::default();
-        marks.move_to(&mut batch);
         let mail = Partition::new(7);
-        assert_eq!(batch.marks, vec![(mail, source(1, 12)), (mail, source(2, 5))]);
-        marks.move_to(&mut batch);
-        assert_eq!(batch.marks, vec![]);
+        assert_eq!(marks.take_raised(), vec![(mail, source(1, 12)), (mail, source(2, 5))]);
+        assert_eq!(marks.take_raised(), vec![]);
     }
 }

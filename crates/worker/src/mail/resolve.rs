@@ -1,7 +1,9 @@
 //! From records to rows: what is dropped, who gets a row, what comes before it in the mailbox.
 
-use ports::mailbox::{Batch, Row};
-use wire::{Seq, UserId};
+use std::collections::VecDeque;
+
+use ports::mailbox::Row;
+use wire::{Partition, Seq, UserId, record::Source};
 
 use crate::{
     mail::{
@@ -9,20 +11,26 @@ use crate::{
         parse::{Copy, Parcel, Rows},
     },
     metrics::{Repeat, WorkerMetrics},
+    recall::Recalled,
     recent::Recent,
     repeats::Repeats,
 };
 
-/// What a lane knows of the mailboxes it writes, and the rows that are not stored yet.
+/// What a lane knows of the mailboxes it writes.
 pub(crate) struct Resolver {
     marks: Marks,
     repeats: Repeats,
-    /// The newest row of a mailbox, when known for certain.
+    /// No row of the mailbox is newer. A device that does not have what is here reads its mailbox,
+    /// so too high costs a read, and too low would hide a row.
     heads: Recent<UserId, Seq>,
-    rows: Vec<Row>,
-    /// For each row the one before it in its mailbox, when known.
-    before: Vec<Option<Seq>>,
     metrics: WorkerMetrics,
+}
+
+/// A row and the one before it in its mailbox, when known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewRow {
+    pub(crate) row: Row,
+    pub(crate) before: Option<Seq>,
 }
 
 /// Where a record is.
@@ -45,14 +53,22 @@ impl Resolver {
             marks,
             repeats: Repeats::new(repeats_remembered),
             heads: Recent::new(heads_remembered),
-            rows: Vec::new(),
-            before: Vec::new(),
             metrics,
         }
     }
 
-    /// The rows of a record.
-    pub(crate) fn add(&mut self, place: Place, rows: Rows) {
+    /// Remembers a record from before the first one to be resolved, in order.
+    pub(crate) fn recall(&mut self, recalled: Recalled) {
+        for message in recalled.messages {
+            self.repeats.remember(message);
+        }
+        for user in recalled.users {
+            self.heads.insert(user, recalled.seq);
+        }
+    }
+
+    /// Adds the rows of a record to those that wait to be stored.
+    pub(crate) fn add(&mut self, place: Place, rows: Rows, waiting: &mut VecDeque<NewRow>) {
         if let Some(source) = rows.source
             && !self.marks.rise(source)
         {
@@ -78,34 +94,31 @@ impl Resolver {
                 self.metrics.repeat(Repeat::Window);
                 continue;
             }
-            self.add_parcel(place, parcel);
+            self.add_parcel(place, parcel, waiting);
         }
     }
 
-    fn add_parcel(&mut self, place: Place, parcel: Parcel) {
+    fn add_parcel(&mut self, place: Place, parcel: Parcel, waiting: &mut VecDeque<NewRow>) {
         let expires_ms = place.log_time_ms.saturating_add(u64::from(parcel.ttl_s) * 1000);
         if expires_ms <= place.now_ms {
             self.metrics.expired.inc_by(parcel.recipients.len() as u64);
             return;
         }
-        for user in &parcel.recipients {
-            self.add_row(place, *user, expires_ms, &parcel.item);
-        }
+        let Place { seq, log_time_ms, now_ms: _ } = place;
+        let mut add_row = |user: UserId| {
+            let before = self.heads.insert(user, seq);
+            assert!(before.is_none_or(|before| before < seq), "a lane reads in order");
+            let row = Row { user, seq, log_time_ms, expires_ms, item: parcel.item.clone() };
+            waiting.push_back(NewRow { row, before });
+        };
+        parcel.recipients.iter().copied().for_each(&mut add_row);
         if let Some(user) = parcel.sender_copy {
             match parcel.copy {
-                Copy::Row => self.add_row(place, user, expires_ms, &parcel.item),
+                Copy::Row => add_row(user),
                 Copy::None => {}
                 Copy::Unsure => self.forget(&user),
             }
         }
-    }
-
-    fn add_row(&mut self, place: Place, user: UserId, expires_ms: u64, item: &bytes::Bytes) {
-        let Place { seq, log_time_ms, now_ms: _ } = place;
-        let before = self.heads.insert(user, seq);
-        assert!(before.is_none_or(|before| before < seq), "a lane reads in order");
-        self.before.push(before);
-        self.rows.push(Row { user, seq, log_time_ms, expires_ms, item: item.clone() });
     }
 
     /// It is not known for certain what the newest row of this mailbox is.
@@ -113,28 +126,9 @@ impl Resolver {
         self.heads.remove(user);
     }
 
-    /// Rows that wait to be stored.
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// The next rows to store, at most `rows_max`, with what is before each. The last ones carry
-    /// the marks, which must not be stored before all rows they stand for. None when there is
-    /// nothing.
-    pub(crate) fn take(&mut self, rows_max: usize) -> Option<(Batch, Vec<Option<Seq>>)> {
-        let mut batch = Batch::default();
-        let before;
-        if self.rows.len() > rows_max {
-            let (rest, rest_before) =
-                (self.rows.split_off(rows_max), self.before.split_off(rows_max));
-            batch.rows = std::mem::replace(&mut self.rows, rest);
-            before = std::mem::replace(&mut self.before, rest_before);
-        } else {
-            batch.rows = std::mem::take(&mut self.rows);
-            before = std::mem::take(&mut self.before);
-            self.marks.move_to(&mut batch);
-        }
-        (!batch.rows.is_empty() || !batch.marks.is_empty()).then_some((batch, before))
+    /// What has to be stored after the rows so far, before their records are finished.
+    pub(crate) fn take_marks(&mut self) -> Vec<(Partition, Source)> {
+        self.marks.take_raised()
     }
 }
 
@@ -144,12 +138,10 @@ mod tests {
 
     use bytes::Bytes;
     use prometheus::Registry;
-    use wire::{
-        Address, Counter, DeviceId, Item, MessageId, Partition, RunId, SendId, item::Body,
-        record::Source,
-    };
+    use wire::{Address, Counter, DeviceId, Item, MessageId, RunId, SendId, item::Body};
 
     use super::*;
+    use crate::repeats::Key;
 
     const NOW_MS: u64 = 1_000_000;
 
@@ -199,16 +191,15 @@ mod tests {
     /// The rows as text: position>user, and the position before when known.
     #[track_caller]
     fn check(steps: Vec<(u64, Rows)>, expected: &str) {
-        let mut resolver = resolver();
+        let (mut resolver, mut waiting) = (resolver(), VecDeque::new());
         for (seq, rows) in steps {
-            resolver.add(place(seq), rows);
+            resolver.add(place(seq), rows, &mut waiting);
         }
-        let (batch, before) = resolver.take(1000).unwrap_or_default();
-        let show = |(row, before): (&Row, &Option<Seq>)| {
+        let show = |NewRow { row, before }: &NewRow| {
             let before = before.map_or_else(String::new, |before| format!("({before})"));
             format!("{}>{}{before}", row.seq, row.user.as_bytes()[0])
         };
-        let rows: Vec<String> = batch.rows.iter().zip(&before).map(show).collect();
+        let rows: Vec<String> = waiting.iter().map(show).collect();
         assert_eq!(rows.join(" "), expected);
     }
 
@@ -259,21 +250,23 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_stored_with_the_last_of_the_rows_they_stand_for() {
-        let mut resolver = resolver();
-        resolver.add(place(1), derived(10, &[1, 2, 3]));
-        let (first, _) = resolver.take(2).unwrap();
-        assert_eq!((first.rows.len(), first.marks.len()), (2, 0));
-        let (second, _) = resolver.take(2).unwrap();
-        assert_eq!((second.rows.len(), second.marks.len()), (1, 1));
-        assert!(resolver.take(2).is_none());
+    fn a_mark_rises_also_without_rows_and_is_taken_once() {
+        let (mut resolver, mut waiting) = (resolver(), VecDeque::new());
+        resolver.add(place(1), derived(10, &[]), &mut waiting);
+        assert_eq!((waiting.len(), resolver.take_marks().len()), (0, 1));
+        assert_eq!(resolver.take_marks(), vec![]);
     }
 
     #[test]
-    fn a_mark_is_stored_also_without_rows() {
-        let mut resolver = resolver();
-        resolver.add(place(1), derived(10, &[]));
-        let (batch, _) = resolver.take(2).unwrap();
-        assert_eq!((batch.rows.len(), batch.marks.len()), (0, 1));
+    fn what_was_read_again_is_known_and_comes_before() {
+        let (mut resolver, mut waiting) = (resolver(), VecDeque::new());
+        let Rows { deliveries, .. } = direct(1, &[1]);
+        let item = deliveries[0].direct.clone().unwrap();
+        let messages = vec![Key::of(&item)];
+        resolver.recall(Recalled { seq: Seq::from_u64(5), messages, users: vec![user(1)] });
+        resolver.add(place(6), direct(1, &[1]), &mut waiting);
+        resolver.add(place(7), direct(2, &[1]), &mut waiting);
+        let rows: Vec<_> = waiting.iter().map(|new| (new.row.seq.get(), new.before)).collect();
+        assert_eq!(rows, [(7, Some(Seq::from_u64(5)))]);
     }
 }

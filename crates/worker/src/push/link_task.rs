@@ -1,9 +1,6 @@
 //! The link to one edge: a bounded queue and the task that empties it.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use link::{Connection, LinkError, MeshDialer, Sender};
@@ -19,7 +16,7 @@ use wire::{
 use crate::{
     config::WorkerConfig,
     metrics::{Pushed, WorkerMetrics},
-    push::losses::Losses,
+    push::{losses::Losses, room::Room},
     retry::Backoff,
 };
 
@@ -36,8 +33,8 @@ const ROUTE_BYTES: usize = 32;
 /// The near end of a link, held by the one who pushes.
 pub(crate) struct Link {
     pushes: mpsc::Sender<Push>,
-    queued_bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
+    /// Of this link, and of all together.
+    rooms: [Room; 2],
     losses: Arc<Losses>,
 }
 
@@ -52,7 +49,7 @@ pub(crate) struct LinkTask {
     pub(crate) config: Arc<WorkerConfig>,
     pub(crate) metrics: WorkerMetrics,
     pub(crate) pushes: mpsc::Receiver<Push>,
-    pub(crate) queued_bytes: Arc<AtomicUsize>,
+    pub(crate) rooms: [Room; 2],
     pub(crate) losses: Arc<Losses>,
 }
 
@@ -67,27 +64,19 @@ enum Broken {
 }
 
 impl Link {
-    pub(crate) fn new(
-        pushes: mpsc::Sender<Push>,
-        queued_bytes: Arc<AtomicUsize>,
-        bytes_max: usize,
-        losses: Arc<Losses>,
-    ) -> Self {
-        Self { pushes, queued_bytes, bytes_max, losses }
+    pub(crate) fn new(pushes: mpsc::Sender<Push>, rooms: [Room; 2], losses: Arc<Losses>) -> Self {
+        Self { pushes, rooms, losses }
     }
 
     /// Queues a push; whether there was room. If not, the edge is told.
     pub(crate) fn offer(&self, push: Push) -> bool {
         let bytes = frame_bytes(&push);
-        let mut taken = self.queued_bytes.load(Ordering::Relaxed) + bytes <= self.bytes_max;
-        if taken {
-            self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-            taken = self.pushes.try_send(push).is_ok();
-            if !taken {
-                self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            }
-        }
+        let mut rooms = self.rooms.iter();
+        let full = rooms.position(|room| !room.try_take(bytes));
+        let taken = full.is_none() && self.pushes.try_send(push).is_ok();
         if !taken {
+            let some = &self.rooms[..full.unwrap_or(self.rooms.len())];
+            some.iter().for_each(|room| room.give_back(bytes));
             self.lose();
         }
         taken
@@ -96,6 +85,15 @@ impl Link {
     /// Tells the edge that pushes which may have been for it were dropped.
     pub(crate) fn lose(&self) {
         self.losses.add();
+    }
+}
+
+/// What is left in the queue gives its room back to the other links.
+impl Drop for LinkTask {
+    fn drop(&mut self) {
+        while let Ok(push) = self.pushes.try_recv() {
+            self.give_back(frame_bytes(&push));
+        }
     }
 }
 
@@ -121,6 +119,10 @@ impl LinkTask {
                 return;
             }
         }
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.rooms.iter().for_each(|room| room.give_back(bytes));
     }
 
     async fn connect_and_write(&mut self, backoff: &mut Backoff) -> Broken {
@@ -163,7 +165,7 @@ impl LinkTask {
                 Ok::<_, LinkError>(())
             };
             let written = timeout(self.config.push_write_within, written).await;
-            self.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.give_back(bytes);
             let broken = match written {
                 Ok(Ok(())) => {
                     self.metrics.pushed(Pushed::Sent, count);
@@ -191,7 +193,7 @@ impl LinkTask {
                 () = sleep_until(until) => return true,
                 push = self.pushes.recv() => match push {
                     Some(push) => {
-                        self.queued_bytes.fetch_sub(frame_bytes(&push), Ordering::Relaxed);
+                        self.give_back(frame_bytes(&push));
                         self.metrics.pushed(Pushed::Link, 1);
                     }
                     None => return false,
@@ -274,7 +276,8 @@ mod tests {
     fn a_full_queue_sheds_by_count_and_by_bytes() {
         let (sender, _pushes) = mpsc::channel(2);
         let losses = Arc::<Losses>::default();
-        let link = Link::new(sender, Arc::default(), 1000, Arc::clone(&losses));
+        let rooms = [Room::new(1000), Room::new(2000)];
+        let link = Link::new(sender, rooms.clone(), Arc::clone(&losses));
         assert!(link.offer(push(1, 1, 100)));
         assert!(!losses.take());
         assert!(!link.offer(push(2, 1, 900)));
@@ -282,6 +285,7 @@ mod tests {
         assert!(link.offer(push(3, 1, 100)));
         assert!(!link.offer(push(4, 1, 1)));
         assert!(losses.take() && !losses.take());
-        assert_eq!(link.queued_bytes.load(Ordering::Relaxed), 2 * frame_bytes(&push(1, 1, 100)));
+        let taken = 2 * frame_bytes(&push(1, 1, 100));
+        assert_eq!(rooms.map(|room| room.taken()), [taken; 2]);
     }
 }
