@@ -26,8 +26,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// How often a connection is looked at when nobody complains.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Sentinels are asked at one look of so many: to find out about a server that was replaced and does
-/// not know.
+/// Sentinels are asked at one look of so many: to find out about a server that was replaced and
+/// does not know.
 const SENTINEL_LOOKS: u64 = 5;
 /// A cluster's connection mends itself. It is made anew, from the servers configured, when looks
 /// fail so often in a row.

@@ -1,4 +1,5 @@
-//! Noticing that one server of a cluster lost what it had, though the leases, on another, are there.
+//! Noticing that one server of a cluster lost what it had, though the leases, on another, are
+//! there.
 //!
 //! A witness is a key on each server, of a shard it has. When its value changes, the server lost
 //! what was written; when its shard has another server, what was written last may be lost.

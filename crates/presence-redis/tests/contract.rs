@@ -132,7 +132,7 @@ macro_rules! harness {
             }
 
             async fn pass(&self, by: Duration) {
-                tokio::time::sleep(hurried(by)).await;
+                tokio::time::timeout(hurried(by), std::future::pending::<()>()).await.ok();
             }
 
             fn fail_next_append(&self) -> bool {

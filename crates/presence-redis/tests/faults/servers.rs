@@ -158,9 +158,10 @@ pub(crate) async fn has_synced(replica: &Server) {
 
 /// Waits until it is so.
 pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
     let waiting = async {
         while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            looks.tick().await;
         }
     };
     assert!(tokio::time::timeout(SOON, waiting).await.is_ok(), "never: {what}");
