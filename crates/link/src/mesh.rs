@@ -73,12 +73,18 @@ pub struct QuicListener {
 }
 
 impl QuicListener {
-    /// Listens at `address`. Must be called inside a Tokio runtime.
+    /// Listens at `address` for peers whose certificate carries one of `peer_names`, DNS names such
+    /// as `worker.posthorn.internal`; at least one. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// When the address is taken, or the parts of the identity do not fit.
-    pub fn bind(address: SocketAddr, identity: MeshIdentity) -> Result<Self, SetupError> {
-        let mut server = quinn::ServerConfig::with_crypto(tls::mesh_listener(identity)?);
+    pub fn bind(
+        address: SocketAddr,
+        identity: MeshIdentity,
+        peer_names: &[&str],
+    ) -> Result<Self, SetupError> {
+        let crypto = tls::mesh_listener(identity, peer_names)?;
+        let mut server = quinn::ServerConfig::with_crypto(crypto);
         server.transport_config(config::mesh_transport());
         let socket = quic::bind(address)?;
         let runtime = Arc::new(TokioRuntime);
@@ -134,13 +140,14 @@ pub struct QuicDialer {
 }
 
 impl QuicDialer {
-    /// A dialer at any free port. Must be called inside a Tokio runtime.
+    /// A dialer at any free port, for peers whose certificate carries `peer_name`, a DNS name, on
+    /// whatever host they run. Must be called inside a Tokio runtime.
     ///
     /// # Errors
     /// When there is no socket to be had, or the parts of the identity do not fit.
-    pub fn bind(identity: MeshIdentity) -> Result<Self, SetupError> {
-        let (crypto, peer_name) = tls::mesh_dialer(identity)?;
-        let mut config = quinn::ClientConfig::new(crypto);
+    pub fn bind(identity: MeshIdentity, peer_name: &str) -> Result<Self, SetupError> {
+        tls::mesh_name(peer_name)?;
+        let mut config = quinn::ClientConfig::new(tls::mesh_dialer(identity)?);
         config.transport_config(config::mesh_transport());
         let endpoint = ClientEndpoint::with_config(config)?;
         Ok(Self { endpoint, peer_name: peer_name.into() })

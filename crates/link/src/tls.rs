@@ -1,12 +1,16 @@
 //! Certificates, and how TLS is spoken: version 1.3 only, post-quantum key exchange preferred.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
     SignatureScheme,
-    client::{danger::HandshakeSignatureValid, verify_server_name},
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerifier as _},
+        verify_server_name,
+    },
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::{
@@ -47,6 +51,12 @@ impl Certificate {
         let key = PrivateKeyDer::try_from(key)
             .map_err(|error| SetupError::Pem { what: "private key", problem: error.to_string() })?;
         Ok(Self { chain: chain.into_iter().map(CertificateDer::from).collect(), key })
+    }
+
+    /// The leaf and the rest of the chain. A chain of none is an empty leaf, which nobody takes.
+    fn parts(&self) -> (&CertificateDer<'static>, &[CertificateDer<'static>]) {
+        static NONE: CertificateDer<'static> = CertificateDer::from_slice(&[]);
+        self.chain.split_first().unwrap_or((&NONE, &[]))
     }
 }
 
@@ -95,7 +105,7 @@ impl Roots {
     }
 }
 
-/// Whom one end of the mesh is, and whom it talks to.
+/// Whom one end of the mesh is, and whom it trusts.
 #[derive(Clone, Debug)]
 pub struct MeshIdentity {
     /// What this side shows.
@@ -103,9 +113,37 @@ pub struct MeshIdentity {
     /// What the other side's certificate must lead to. Use a certificate authority of its own:
     /// everything it signs for the right name may push into mailboxes.
     pub roots: Roots,
-    /// The DNS name in the other side's certificate, wherever that side runs, such as
-    /// `worker.posthorn.internal` for an edge.
-    pub peer_name: String,
+}
+
+impl MeshIdentity {
+    /// Whether others that trust the same roots will take this side, at `now` since 1970, for a
+    /// listener called `name`.
+    ///
+    /// # Errors
+    /// Why not: the certificate does not lead to the roots, has another name or is not good now.
+    pub fn check_listener(&self, name: &str, now: Duration) -> Result<(), SetupError> {
+        let name = mesh_name(name)?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::clone(&self.roots.0), provider())
+                .build()
+                .map_err(refused)?;
+        let (leaf, intermediates) = self.certificate.parts();
+        let now = UnixTime::since_unix_epoch(now);
+        verifier.verify_server_cert(leaf, intermediates, &name, &[], now).map_err(refused)?;
+        Ok(())
+    }
+
+    /// As [`Self::check_listener`], for a dialer called `name`.
+    ///
+    /// # Errors
+    /// As [`Self::check_listener`].
+    pub fn check_dialer(&self, name: &str, now: Duration) -> Result<(), SetupError> {
+        let clients = NamedClients::new(&self.roots, vec![mesh_name(name)?])?;
+        let (leaf, intermediates) = self.certificate.parts();
+        let now = UnixTime::since_unix_epoch(now);
+        clients.verify_client_cert(leaf, intermediates, now).map_err(refused)?;
+        Ok(())
+    }
 }
 
 /// What an edge speaks with clients.
@@ -134,26 +172,24 @@ pub(crate) fn client(roots: Roots) -> Result<Arc<QuicClientConfig>, SetupError> 
     QuicClientConfig::try_from(config).map(Arc::new).map_err(refused)
 }
 
-/// What a mesh listener speaks.
-pub(crate) fn mesh_listener(identity: MeshIdentity) -> Result<Arc<QuicServerConfig>, SetupError> {
-    let name = mesh_name(identity.peer_name)?;
-    let inner = WebPkiClientVerifier::builder_with_provider(identity.roots.0, provider())
-        .build()
-        .map_err(refused)?;
+/// What a mesh listener speaks with peers that have one of these names.
+pub(crate) fn mesh_listener(
+    identity: MeshIdentity,
+    peer_names: &[&str],
+) -> Result<Arc<QuicServerConfig>, SetupError> {
+    let names = peer_names.iter().map(|name| mesh_name(name)).collect::<Result<_, _>>()?;
+    let clients = NamedClients::new(&identity.roots, names)?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(refused)?
-        .with_client_cert_verifier(Arc::new(NamedClients { inner, name }))
+        .with_client_cert_verifier(Arc::new(clients))
         .with_single_cert(identity.certificate.chain, identity.certificate.key)
         .map_err(refused)?;
     server(config, ALPN_MESH, None)
 }
 
-/// What a mesh dialer speaks, and the name it expects.
-pub(crate) fn mesh_dialer(
-    identity: MeshIdentity,
-) -> Result<(Arc<QuicClientConfig>, String), SetupError> {
-    mesh_name(identity.peer_name.clone())?;
+/// What a mesh dialer speaks.
+pub(crate) fn mesh_dialer(identity: MeshIdentity) -> Result<Arc<QuicClientConfig>, SetupError> {
     let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(refused)?
@@ -163,8 +199,7 @@ pub(crate) fn mesh_dialer(
     config.alpn_protocols = vec![ALPN_MESH.to_vec()];
     config.enable_early_data = false;
     config.resumption = rustls::client::Resumption::disabled();
-    let config = QuicClientConfig::try_from(config).map_err(refused)?;
-    Ok((Arc::new(config), identity.peer_name))
+    QuicClientConfig::try_from(config).map(Arc::new).map_err(refused)
 }
 
 fn server(
@@ -212,20 +247,34 @@ fn certificates(
     Err(SetupError::Pem { what, problem })
 }
 
-fn mesh_name(name: String) -> Result<ServerName<'static>, SetupError> {
-    let problem = format!("\"{name}\" is no DNS name");
-    ServerName::try_from(name).map_err(|_| SetupError::Pem { what: "mesh peer name", problem })
+/// The name as the certificates of the mesh carry it.
+pub(crate) fn mesh_name(name: &str) -> Result<ServerName<'static>, SetupError> {
+    ServerName::try_from(name.to_owned()).map_err(|_| SetupError::Pem {
+        what: "name in the mesh",
+        problem: format!("\"{name}\" is no DNS name"),
+    })
 }
 
 fn refused(error: impl fmt::Display) -> SetupError {
     SetupError::Tls(error.to_string())
 }
 
-/// Takes client certificates of the mesh's own authority that carry one name.
+/// Takes client certificates of the mesh's own authority that carry one of some names.
 #[derive(Debug)]
 struct NamedClients {
     inner: Arc<dyn ClientCertVerifier>,
-    name: ServerName<'static>,
+    /// At least one.
+    names: Vec<ServerName<'static>>,
+}
+
+impl NamedClients {
+    fn new(roots: &Roots, names: Vec<ServerName<'static>>) -> Result<Self, SetupError> {
+        assert!(!names.is_empty(), "nobody could ever connect");
+        let inner = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots.0), provider())
+            .build()
+            .map_err(refused)?;
+        Ok(Self { inner, names })
+    }
 }
 
 impl ClientCertVerifier for NamedClients {
@@ -240,7 +289,9 @@ impl ClientCertVerifier for NamedClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.inner.verify_client_cert(leaf, intermediates, now)?;
-        verify_server_name(&ParsedCertificate::try_from(leaf)?, &self.name)?;
+        let leaf = ParsedCertificate::try_from(leaf)?;
+        let checked = self.names.iter().map(|name| verify_server_name(&leaf, name));
+        checked.reduce(Result::or).expect("there is at least one name")?;
         Ok(verified)
     }
 

@@ -58,6 +58,7 @@ catalogue! {
     SettingsConflict "PH0107" Configuration "settings contradict each other";
     CertificateUnusable "PH0108" Configuration "a certificate or key cannot be used";
     IdentityUnusable "PH0109" Configuration "the identity provider's keys cannot be used";
+    MeshAuthority "PH0110" Configuration "the mesh's certificate authority cannot be made or used";
     // Data directory.
     DataInUse "PH0201" Configuration "another process uses the data directory";
     DataUnusable "PH0202" Configuration "the data directory cannot be read or written";
@@ -66,6 +67,7 @@ catalogue! {
     // Running.
     CannotListen "PH0301" Unavailable "an address cannot be listened on";
     RoleStopped "PH0302" Failure "a part of the cluster stopped";
+    EngineRefused "PH0303" Configuration "an engine of the cluster cannot be used as it is";
     // Reaching a cluster.
     CannotConnect "PH0401" Unavailable "the cluster cannot be reached";
     NotTrusted "PH0402" Refused "the server's certificate is not trusted";

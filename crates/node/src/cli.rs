@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{catalogue::Code, exit::Exit};
+use crate::{
+    catalogue::Code,
+    command::admin::{self, AdminCommand},
+    exit::Exit,
+};
 
 /// Where a development cluster is kept when nothing else is said.
 pub const DATA_DEFAULT: &str = "./posthorn-data";
@@ -82,6 +86,9 @@ pub enum Command {
     /// Print the default configuration, check one, or print the reference
     #[command(subcommand, after_help = CONFIG_EXAMPLES)]
     Config(ConfigCommand),
+    /// Do what an operator does to a cluster of many processes
+    #[command(subcommand, after_help = admin::EXAMPLES)]
+    Admin(AdminCommand),
     /// Explain an error by its code, or list all of them
     #[command(after_help = "Examples:\n  posthorn explain PH0401\n  posthorn explain")]
     Explain(ExplainArgs),

@@ -7,10 +7,8 @@
 //! `cluster.json` (where the running cluster is).
 
 use std::{
-    fs,
-    io::{self, Write as _},
+    fs, io,
     net::{IpAddr, SocketAddr},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -21,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::Code,
     failure::{Failure, Outcome},
+    private_file,
 };
 
 /// The issuer of development tokens; no such host can exist.
@@ -59,9 +58,8 @@ impl Development {
     /// When a file cannot be read, written or understood.
     pub fn prepare(data: &Path, address: IpAddr) -> Outcome<Self> {
         let this = Self { folder: data.join("dev") };
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&this.folder).map_err(|error| this.unusable(&this.folder, &error))?;
+        private_file::make_folder(&this.folder)
+            .map_err(|error| this.unusable(&this.folder, &error))?;
         this.prepare_token_key()?;
         this.prepare_secret()?;
         this.prepare_certificates(address)?;
@@ -239,19 +237,9 @@ impl Development {
         self.folder.join(file)
     }
 
-    /// Writes a file as a whole, readable by its owner only: beside it first, then in its place.
     fn write(&self, file: &str, bytes: &[u8]) -> Outcome {
         let path = self.path(file);
-        let beside = self.path(&format!("{file}.new"));
-        let write = || -> io::Result<()> {
-            let mut options = fs::OpenOptions::new();
-            let mut open =
-                options.write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-            open.write_all(bytes)?;
-            open.sync_all()?;
-            fs::rename(&beside, &path)
-        };
-        write().map_err(|error| self.unusable(&path, &error))
+        private_file::write(&path, bytes).map_err(|error| self.unusable(&path, &error))
     }
 
     fn unusable(&self, path: &Path, error: &io::Error) -> Failure {

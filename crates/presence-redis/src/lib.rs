@@ -1,9 +1,8 @@
 //! Presence on Redis or Valkey: one server, one with replicas and sentinels, or Redis Cluster.
 //!
 //! - Leases are one sorted set of deadlines by the server's clock, with a hash of addresses and a
-//!   version that changes when the set does: a lookup asks for the leases in the same round trip
-//! and
-//!   is sent nothing when they are the same.
+//!   version that changes when the set does: a lookup asks for the leases in the same round trip,
+//!   and is sent nothing when they are the same.
 //! - Routes are a hash per user, in the slot of its shard. Generations are compared by scripts on
 //!   the server. What nobody writes again goes after [`ports::presence::ROUTE_KEPT`].
 //! - Everything may vanish. A renewal of a lease says so, so that the edge writes all again: when

@@ -45,12 +45,8 @@ impl Authority {
         self.0.der().to_vec()
     }
 
-    pub(crate) fn identity(&self, name: &str, peer_name: &str) -> MeshIdentity {
-        MeshIdentity {
-            certificate: self.certificate(name),
-            roots: self.roots(),
-            peer_name: peer_name.to_owned(),
-        }
+    pub(crate) fn identity(&self, name: &str) -> MeshIdentity {
+        MeshIdentity { certificate: self.certificate(name), roots: self.roots() }
     }
 
     pub(crate) fn server(&self) -> ServerEndpoint {

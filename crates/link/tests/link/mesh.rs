@@ -1,11 +1,12 @@
 //! Workers to edges.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use link::{
     LinkError, MeshDialer, MeshListener,
     memory::Hub,
     mesh::{QuicDialer, QuicListener},
+    tls::MeshIdentity,
 };
 use quinn::crypto::rustls::QuicClientConfig;
 
@@ -16,15 +17,16 @@ use crate::{
 
 const EDGE: &str = "edge.test";
 const WORKER: &str = "worker.test";
+const OTHER: &str = "other.test";
 
 fn listen(authority: &Authority) -> (MeshListener, String) {
-    let listener = QuicListener::bind(LOCAL, authority.identity(EDGE, WORKER)).unwrap();
+    let listener = QuicListener::bind(LOCAL, authority.identity(EDGE), &[WORKER, OTHER]).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     (MeshListener::Quic(listener), address)
 }
 
 fn dialer(authority: &Authority, name: &str, peer_name: &str) -> MeshDialer {
-    MeshDialer::Quic(QuicDialer::bind(authority.identity(name, peer_name)).unwrap())
+    MeshDialer::Quic(QuicDialer::bind(authority.identity(name), peer_name).unwrap())
 }
 
 /// Dials with a proper certificate: whoever is accepted must be this one.
@@ -57,12 +59,40 @@ async fn a_worker_reaches_an_edge_over_quic() {
 }
 
 #[tokio::test]
+async fn each_of_the_names_that_are_taken_may_connect() {
+    let authority = Authority::new();
+    let (mut listener, address) = listen(&authority);
+    for name in [WORKER, OTHER] {
+        let dialer = dialer(&authority, name, EDGE);
+        let (here, there) = tokio::join!(dialer.dial(&address), listener.accept());
+        contract::streams_carry_bytes(&here.unwrap(), &there.unwrap()).await;
+    }
+}
+
+#[test]
+fn a_side_knows_beforehand_whether_others_will_take_it() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let now = Duration::from_secs(1_800_000_000);
+    let proper = authority.identity(EDGE);
+    proper.check_listener(EDGE, now).unwrap();
+    proper.check_dialer(EDGE, now).unwrap();
+    let stranger = MeshIdentity { roots: foreign.roots(), ..proper.clone() };
+    let before_1975 = Duration::from_secs(1);
+    for (identity, name, now) in
+        [(&proper, OTHER, now), (&stranger, EDGE, now), (&proper, EDGE, before_1975)]
+    {
+        identity.check_listener(name, now).unwrap_err();
+        identity.check_dialer(name, now).unwrap_err();
+    }
+}
+
+#[tokio::test]
 async fn a_foreign_or_misnamed_worker_is_refused() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let (mut listener, address) = listen(&authority);
-    let mut stranger = foreign.identity(WORKER, EDGE);
+    let mut stranger = foreign.identity(WORKER);
     stranger.roots = authority.roots();
-    let stranger = MeshDialer::Quic(QuicDialer::bind(stranger).unwrap());
+    let stranger = MeshDialer::Quic(QuicDialer::bind(stranger, EDGE).unwrap());
     let misnamed = dialer(&authority, EDGE, EDGE);
     for refused in [stranger, misnamed] {
         let dialled = async {
@@ -113,7 +143,7 @@ async fn a_foreign_or_misnamed_edge_is_not_trusted() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     for (edge, worker) in [
         (&foreign, dialer(&authority, WORKER, EDGE)),
-        (&authority, dialer(&authority, WORKER, "other.test")),
+        (&authority, dialer(&authority, WORKER, OTHER)),
     ] {
         let (mut listener, address) = listen(edge);
         let refused = tokio::select! {

@@ -147,7 +147,7 @@ async fn a_client_that_moves_keeps_its_connection() {
 async fn another_protocol_is_refused() {
     let authority = Authority::new();
     let server = authority.server();
-    let worker = QuicDialer::bind(authority.identity("worker.test", NAME)).unwrap();
+    let worker = QuicDialer::bind(authority.identity("worker.test"), NAME).unwrap();
     let address = server.local_addr().unwrap().to_string();
     let (here, there) = tokio::join!(worker.dial(&address), accept(&server));
     assert!(matches!(here, Err(LinkError::Untrusted(_))), "{here:?}");

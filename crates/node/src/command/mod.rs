@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod admin;
 pub mod chat;
 pub mod config;
 pub mod demo;
@@ -28,6 +29,7 @@ use crate::{
 pub fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Config(command) => config::run(command),
+        Command::Admin(command) => admin::run(command),
         Command::Explain(args) => explain::run(&args),
         Command::Dev(args) => on_all_cores(dev::run(args)),
         Command::Node(args) => on_all_cores(node::run(args)),

@@ -1,5 +1,8 @@
 //! Settings: one tree, from a file, then variables, then flags.
 
+pub mod cluster;
+mod cluster_check;
+mod cluster_parts;
 pub mod layers;
 mod parts;
 pub mod reference;

@@ -9,7 +9,7 @@ use worker::{Roles, WorkerConfig};
 
 use crate::{
     catalogue::Code,
-    config::{Config, Role, value::Size},
+    config::{Config, Role, cluster::Engines, value::Size},
     failure::{Failure, Outcome},
 };
 
@@ -33,6 +33,19 @@ impl Config {
                 .at("node.roles")
                 .remedy("write at least one of \"edge\", \"mail-worker\", \"group-worker\""));
         }
+        match self.node.engines {
+            Engines::Embedded => self.check_embedded()?,
+            Engines::Cluster => self.check_cluster()?,
+        }
+        self.edge_config().check().map_err(|error| out_of_range(&error))?;
+        self.master_secret()?;
+        if self.has(Role::Edge) {
+            self.required()?;
+        }
+        Ok(())
+    }
+
+    fn check_embedded(&self) -> Outcome {
         if self.engine.window.is_zero() || self.node.retention > self.engine.window * WINDOWS_MAX {
             return Err(conflict(
                 "node.retention, engine.window",
@@ -46,11 +59,6 @@ impl Config {
             if !(1..=wire::limits::VSHARDS).contains(&count) {
                 return Err(conflict(name, "partitions must be from 1 to 4096"));
             }
-        }
-        self.edge_config().check().map_err(|error| out_of_range(&error))?;
-        self.master_secret()?;
-        if self.has(Role::Edge) {
-            self.required()?;
         }
         Ok(())
     }
@@ -197,6 +205,6 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn bytes(size: Size) -> usize {
+pub(super) fn bytes(size: Size) -> usize {
     usize::try_from(size.0).unwrap_or(usize::MAX)
 }

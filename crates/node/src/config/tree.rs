@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::config::{
+    cluster::{Cql, Engines, Kafka, Mesh, Redis},
     section::{Section, Setting, section},
     value::{NotValid, Secret, Size, word_value},
 };
@@ -36,6 +37,12 @@ section! {
         /// mailboxes, pushes) and `group-worker` (decides about groups). The embedded engines
         /// belong to one process, so with them a missing role means that nobody does that work.
         roles: Vec<Role> = vec![Role::Edge, Role::MailWorker, Role::GroupWorker];
+        /// Where messages live: `embedded`, in this process and on its disk (see `[engine]`), or
+        /// `cluster`, shared by many processes (see `[kafka]`, `[cql]`, `[redis]` and `[mesh]`).
+        engines: Engines = Engines::Embedded;
+        /// What this process is called, unlike any other process of the cluster and the same after
+        /// a restart; without it the name of the host.
+        name: Option<String> = None;
         /// Where the embedded engines keep everything. One process at a time.
         data: PathBuf = PathBuf::from("./posthorn-data");
         /// How long messages are kept, at most 30 days. A device that was away for longer is told
@@ -158,7 +165,8 @@ section! {
 }
 
 section! {
-    /// The embedded engines: log, mailboxes, state and presence in this process, on one disk.
+    /// The embedded engines: log, mailboxes, state and presence in this process, on one disk. Used
+    /// when `node.engines` is `embedded`.
     Engine = "engine" {
         /// Partitions of the mail log, 1 to 4096. Fixed when the data directory is made.
         mail_partitions: u16 = 4;
@@ -251,6 +259,14 @@ tree! {
     worker: Worker,
     /// The embedded engines.
     engine: Engine,
+    /// The log of a cluster.
+    kafka: Kafka,
+    /// The mailboxes of a cluster.
+    cql: Cql,
+    /// The presence of a cluster.
+    redis: Redis,
+    /// The mesh of a cluster.
+    mesh: Mesh,
     /// The listener for operators.
     admin: Admin,
     /// Log lines.
