@@ -7,15 +7,16 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fjall::{Database, Keyspace, PersistMode};
+use fjall::{Database, PersistMode};
 use ports::log::{AppendError, DeadLetter};
 use tokio::sync::oneshot;
-use wire::{Epoch, Offset, Seq, Topic};
+use wire::{Epoch, Offset, Seq};
 
 use crate::{
     block::Block,
     config::{EngineConfig, millis},
     lane::{Counts, Lane, Layout, Untold},
+    letters::Letters,
     queue::{Append, Fate, Outcome, Queue, Work},
     segment::{self, Last, Segments},
 };
@@ -23,7 +24,7 @@ use crate::{
 /// What the committer owns and shares.
 pub(crate) struct Committer {
     pub(crate) db: Database,
-    pub(crate) dead_letters: Keyspace,
+    pub(crate) letters: Arc<Letters>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) lanes: Arc<[Lane]>,
     pub(crate) layout: Layout,
@@ -134,8 +135,7 @@ impl Committer {
             batch.insert(&segment.keyspace, key, value);
         }
         for letter in &letters {
-            let (key, value) = encode_letter(letter);
-            batch.insert(&self.dead_letters, key, value);
+            self.letters.add(&mut batch, letter);
         }
         if !self.config.faults.before_sync() {
             return Err(fjall::Error::Io(std::io::Error::other("a test wants the sync to fail")));
@@ -183,29 +183,6 @@ impl Committer {
             let _ = reply.send(());
         }
     }
-}
-
-/// A dead letter as stored.
-///
-/// Key, 11 bytes: topic at 0 (0 = mail, 1 = group, 2 = control), partition at 1, position at 3.
-/// Value: log time at 0, length `n` of the reason (4 bytes) at 8, the reason at 12, the record at
-/// `12 + n`. Integers are big-endian.
-fn encode_letter(letter: &DeadLetter) -> (Vec<u8>, Vec<u8>) {
-    let topic = match letter.topic {
-        Topic::Mail => 0,
-        Topic::Group => 1,
-        Topic::Control => 2,
-    };
-    let partition = letter.partition.get().to_be_bytes();
-    let mut key = vec![topic, partition[0], partition[1]];
-    key.extend_from_slice(&letter.entry.seq.get().to_be_bytes());
-    let reason = letter.reason.as_bytes();
-    let reason_len = u32::try_from(reason.len()).expect("a reason is a sentence");
-    let mut value = letter.entry.log_time_ms.to_be_bytes().to_vec();
-    value.extend_from_slice(&reason_len.to_be_bytes());
-    value.extend_from_slice(reason);
-    value.extend_from_slice(&letter.entry.record);
-    (key, value)
 }
 
 /// The position before every record of an epoch starts at this offset: zero means *nothing read

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ports::{Engines, Log, StoreError};
+use ports::{Engines, Log, StoreError, log::DeadLetter};
 
 use crate::{
     config::{EngineConfig, WallClock, millis},
@@ -42,6 +42,15 @@ struct Parts {
     log: Arc<LogEngine>,
     entities: Arc<EntitiesEngine>,
     presence: Arc<PresenceEngine>,
+}
+
+/// What stands in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing yet: opening it makes an engine.
+    Absent,
+    /// An engine that nobody uses now and that this configuration fits.
+    Free,
 }
 
 /// How full an engine is.
@@ -80,6 +89,30 @@ pub enum OpenError {
 }
 
 impl Engine {
+    /// Looks what stands in the directory, and makes or changes nothing. An engine that is opened
+    /// elsewhere at this very moment may find it in use.
+    ///
+    /// # Errors
+    /// As [`Engine::open`], which would find the same; damage inside is seen by opening alone.
+    pub fn look(config: &EngineConfig) -> Result<Standing, OpenError> {
+        let io = |error| OpenError::Io(config.directory.clone(), error);
+        let is_absent = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+        match File::open(config.directory.join("lock")).map(|file| file.try_lock_shared()) {
+            Ok(Ok(())) => {}
+            Ok(Err(std::fs::TryLockError::WouldBlock)) => {
+                return Err(OpenError::InUse(config.directory.clone()));
+            }
+            Ok(Err(std::fs::TryLockError::Error(error))) => return Err(io(error)),
+            Err(error) if is_absent(&error) => return Ok(Standing::Absent),
+            Err(error) => return Err(io(error)),
+        }
+        match std::fs::read_to_string(config.directory.join(DESCRIPTION)) {
+            Ok(found) => compare(config, found.trim_end()).map(|()| Standing::Free),
+            Err(error) if is_absent(&error) => Ok(Standing::Absent),
+            Err(error) => Err(io(error)),
+        }
+    }
+
     /// Opens the directory, makes it when absent, and recovers from whatever happened to it.
     ///
     /// # Errors
@@ -121,6 +154,19 @@ impl Engine {
             entities: Arc::clone(&parts.entities) as _,
             presence: Arc::clone(&parts.presence) as _,
         }
+    }
+
+    /// Records that nobody could read, oldest first: those with numbers above `after`, from the
+    /// first when it is none, and at most `max`. The number of one never changes. Reads the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Stop`] when the disk failed.
+    pub fn dead_letters(
+        &self,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(u64, DeadLetter)>, StoreError> {
+        self.parts.log.shared().letters.list(after, max).map_err(crate::store::stop)
     }
 
     /// Drops what is older than it must be kept, and measures the disk. Blocks; runs by itself
@@ -227,27 +273,34 @@ fn lock(config: &EngineConfig) -> Result<File, OpenError> {
 /// Notes what is fixed, or compares it.
 fn describe(config: &EngineConfig) -> Result<(), OpenError> {
     let io = |error| OpenError::Io(config.directory.clone(), error);
-    let wanted = format!(
-        "format 1, epoch {}, {} mail partitions, {} group partitions",
-        config.epoch, config.mail_partitions, config.group_partitions
-    );
     let path = config.directory.join(DESCRIPTION);
-    let found = match std::fs::read_to_string(&path) {
-        Ok(found) => found.trim_end().to_owned(),
+    match std::fs::read_to_string(&path) {
+        Ok(found) => compare(config, found.trim_end()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let draft = config.directory.join("posthorn.txt.new");
-            std::fs::write(&draft, format!("{wanted}\n")).map_err(io)?;
+            std::fs::write(&draft, format!("{}\n", description(config))).map_err(io)?;
             File::open(&draft).and_then(|file| file.sync_all()).map_err(io)?;
             std::fs::rename(&draft, &path).map_err(io)?;
-            File::open(&config.directory).and_then(|file| file.sync_all()).map_err(io)?;
-            return Ok(());
+            File::open(&config.directory).and_then(|file| file.sync_all()).map_err(io)
         }
-        Err(error) => return Err(io(error)),
-    };
+        Err(error) => Err(io(error)),
+    }
+}
+
+fn description(config: &EngineConfig) -> String {
+    format!(
+        "format 1, epoch {}, {} mail partitions, {} group partitions",
+        config.epoch, config.mail_partitions, config.group_partitions
+    )
+}
+
+fn compare(config: &EngineConfig, found: &str) -> Result<(), OpenError> {
+    let wanted = description(config);
     if found == wanted {
         return Ok(());
     }
-    Err(OpenError::Mismatch { directory: config.directory.clone(), found, wanted })
+    let (directory, found) = (config.directory.clone(), found.to_owned());
+    Err(OpenError::Mismatch { directory, found, wanted })
 }
 
 /// The thread that syncs and maintains. It looks ten times as often whether so much was written

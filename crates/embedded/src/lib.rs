@@ -25,6 +25,7 @@ mod entities;
 pub mod faults;
 mod journal;
 mod lane;
+mod letters;
 mod log;
 mod mailbox;
 mod presence;
@@ -36,4 +37,4 @@ mod store;
 mod window;
 
 pub use config::{EngineConfig, FreeSpace, OnFatal, WallClock};
-pub use engine::{Engine, OpenError, Stats};
+pub use engine::{Engine, OpenError, Standing, Stats};

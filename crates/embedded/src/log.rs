@@ -20,6 +20,7 @@ use crate::{
     config::{EngineConfig, millis},
     journal::{self, Later},
     lane::{Lane, Layout},
+    letters::Letters,
     queue::{Append, Fate, OFFSETS_AT_RISK, Origin, Queue, Work},
     reader::LogReader,
     segment::{Last, Segment, Segments, corrupt},
@@ -44,7 +45,7 @@ pub(crate) struct LogEngine {
 pub(crate) struct Shared {
     db: Database,
     meta: Keyspace,
-    dead_letters: Keyspace,
+    pub(crate) letters: Arc<Letters>,
     pub(crate) segments: Arc<Segments>,
     pub(crate) lanes: Arc<[Lane]>,
     pub(crate) layout: Layout,
@@ -68,7 +69,7 @@ impl LogEngine {
             .max_journaling_size(256 * 1024 * 1024)
             .open()?;
         let meta = db.keyspace(META, KeyspaceCreateOptions::default)?;
-        let dead_letters = db.keyspace("dead-letters", KeyspaceCreateOptions::default)?;
+        let letters = Arc::new(Letters::open(&db)?);
         let layout = Layout { mail: config.mail_partitions, group: config.group_partitions };
         let segments = Arc::new(Segments::open(&db, layout)?);
         let clean = meta.contains_key(KEY_CLEAN)?;
@@ -91,7 +92,7 @@ impl LogEngine {
         let queue = Arc::new(Queue::new(config));
         let committer = Committer {
             db: db.clone(),
-            dead_letters: dead_letters.clone(),
+            letters: Arc::clone(&letters),
             segments: Arc::clone(&segments),
             lanes: Arc::clone(&lanes),
             layout,
@@ -104,8 +105,7 @@ impl LogEngine {
             .name("posthorn-log".into())
             .spawn(move || committer.run())?;
         let config = config.clone();
-        let shared =
-            Shared { db, meta, dead_letters, segments, lanes, layout, config, store, queue };
+        let shared = Shared { db, meta, letters, segments, lanes, layout, config, store, queue };
         Ok(Arc::new(Self { shared: Arc::new(shared), committer: Mutex::new(Some(thread)) }))
     }
 
@@ -302,7 +302,7 @@ impl Shared {
         ended.iter().try_for_each(|segment| segment.flush())?;
         if self.db.journal_count() > 1 {
             self.meta.rotate_memtable()?;
-            self.dead_letters.rotate_memtable()?;
+            self.letters.rotate()?;
         }
         Ok(())
     }

@@ -95,6 +95,12 @@ catalogue! {
     // The program itself.
     NoSuchCode "PH0701" Usage "there is no error with this code";
     Internal "PH0901" Failure "an error that should not happen";
+    // Looking after a cluster.
+    FoundWrong "PH1001" FoundWrong "a check found something wrong";
+    NeedsCluster "PH1002" Configuration "only a cluster of many processes has this";
+    EngineFailed "PH1003" Unavailable "an engine cannot be reached or did not do what it was asked";
+    NoDeadLetter "PH1004" Refused "there is no dead letter with this number";
+    NoEngineHere "PH1005" Configuration "there is nothing in the data directory";
 }
 
 impl Code {

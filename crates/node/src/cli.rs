@@ -6,7 +6,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     catalogue::Code,
-    command::admin::{self, AdminCommand},
+    command::{
+        admin::{self, AdminCommand},
+        check::{self, CheckArgs},
+    },
     exit::Exit,
 };
 
@@ -86,7 +89,14 @@ pub enum Command {
     /// Print the default configuration, check one, or print the reference
     #[command(subcommand, after_help = CONFIG_EXAMPLES)]
     Config(ConfigCommand),
-    /// Do what an operator does to a cluster of many processes
+    /// Look at everything a cluster needs, from where this program stands
+    ///
+    /// Tries the settings, this machine, certificates, the identity provider and every engine, and
+    /// says what is wrong and what to do. Nothing is changed, and it may run beside a cluster. Ends
+    /// with 0 when nothing is wrong, otherwise with 7.
+    #[command(after_help = check::EXAMPLES)]
+    Check(CheckArgs),
+    /// Do what an operator does to a cluster
     #[command(subcommand, after_help = admin::EXAMPLES)]
     Admin(AdminCommand),
     /// Explain an error by its code, or list all of them

@@ -17,6 +17,8 @@ pub enum Exit {
     Refused,
     /// Something was lost, repeated, out of order or changed.
     DataWrong,
+    /// A check found something that must be changed before the cluster works, or works safely.
+    FoundWrong,
     /// Ended at once by a second Ctrl-C.
     Interrupted,
     /// Ended at once by a second SIGTERM.
@@ -33,6 +35,7 @@ impl Exit {
         Self::Unavailable,
         Self::Refused,
         Self::DataWrong,
+        Self::FoundWrong,
         Self::Interrupted,
         Self::Terminated,
     ];
@@ -48,6 +51,7 @@ impl Exit {
             Self::Unavailable => 4,
             Self::Refused => 5,
             Self::DataWrong => 6,
+            Self::FoundWrong => 7,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
@@ -66,6 +70,7 @@ impl Exit {
             Self::Unavailable => "the cluster or an address cannot be reached or used now",
             Self::Refused => "the cluster answered, and refused",
             Self::DataWrong => "something was lost, repeated, out of order or changed",
+            Self::FoundWrong => "a check found something that must be changed",
             Self::Interrupted => "ended at once by a second Ctrl-C",
             Self::Terminated => "ended at once by a second SIGTERM",
         }

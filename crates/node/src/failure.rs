@@ -36,6 +36,21 @@ impl Failure {
         self
     }
 
+    /// What is wrong, and where.
+    #[must_use]
+    pub fn found(&self) -> String {
+        match &self.place {
+            Some(place) => format!("{} ({place})", self.what),
+            None => self.what.clone(),
+        }
+    }
+
+    /// What to do; empty when nobody knows.
+    #[must_use]
+    pub fn advice(&self) -> &str {
+        self.remedy.as_deref().unwrap_or_default()
+    }
+
     /// Its code.
     #[must_use]
     pub fn code(&self) -> Code {

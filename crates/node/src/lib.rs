@@ -12,6 +12,7 @@ pub mod demo;
 pub mod development;
 pub mod exit;
 pub mod failure;
+pub mod findings;
 pub mod input;
 pub mod locate;
 pub mod mesh_authority;

@@ -57,7 +57,9 @@ fn warn_of_missing(config: &Config) {
     }
 }
 
-fn cannot_open(error: &OpenError) -> Failure {
+/// Why embedded engines cannot be opened, and what to do.
+#[must_use]
+pub fn cannot_open(error: &OpenError) -> Failure {
     match error {
         OpenError::InUse(directory) => {
             Failure::new(Code::DataInUse, "another process uses this data directory")

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod chat;
+pub mod check;
 pub mod config;
 pub mod demo;
 pub mod dev;
@@ -30,6 +31,7 @@ pub fn run(cli: Cli) -> Outcome {
     match cli.command {
         Command::Config(command) => config::run(command),
         Command::Admin(command) => admin::run(command),
+        Command::Check(args) => on_one_core(check::run(args)),
         Command::Explain(args) => explain::run(&args),
         Command::Dev(args) => on_all_cores(dev::run(args)),
         Command::Node(args) => on_all_cores(node::run(args)),
