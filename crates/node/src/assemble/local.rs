@@ -58,7 +58,8 @@ fn warn_of_missing(config: &Config) {
 }
 
 /// Why embedded engines cannot be opened, and what to do.
-pub(crate) fn cannot_open(error: &OpenError) -> Failure {
+#[must_use]
+pub fn cannot_open(error: &OpenError) -> Failure {
     match error {
         OpenError::InUse(directory) => {
             Failure::new(Code::DataInUse, "another process uses this data directory")

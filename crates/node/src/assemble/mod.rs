@@ -24,6 +24,7 @@ use crate::{
     failure::{Failure, Outcome},
 };
 
+pub use local::cannot_open;
 pub use opened::Opened;
 pub use standing::{EngineName, Shown, Standing};
 
