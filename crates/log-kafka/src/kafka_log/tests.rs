@@ -69,6 +69,15 @@ impl Mock {
         self.log.try_append(Topic::Mail, vec![(Partition::new(partition), record)])
     }
 
+    /// Takes the broker away that leads partition 0, and no other of the mail log.
+    fn take_leader_away(&self, partitions: i32) {
+        for partition in 1..partitions {
+            self.cluster.partition_leader(MAIL, partition, Some(2)).unwrap();
+        }
+        self.cluster.partition_leader(MAIL, 0, Some(1)).unwrap();
+        self.cluster.broker_down(1).unwrap();
+    }
+
     fn fail_produce(&self, errors: &[RDKafkaRespErr]) {
         self.cluster.request_errors(RDKafkaApiKey::Produce, errors);
     }
@@ -221,7 +230,7 @@ async fn slow_brokers_keep_the_order() {
 #[tokio::test]
 async fn a_partition_without_a_leader_does_not_starve_the_others() {
     let mock = Mock::start_with(2, |config| config.queue_records_max = 400).await;
-    mock.cluster.partition_leader(MAIL, 0, None).unwrap();
+    mock.take_leader_away(2);
     let mut stuck = Vec::new();
     while let Ok(answer) = mock.append(0, "stuck") {
         stuck.push(answer);
@@ -231,7 +240,7 @@ async fn a_partition_without_a_leader_does_not_starve_the_others() {
         soon(mock.append(1, "goes on").unwrap()).await.unwrap();
     }
     assert!(matches!(mock.append(0, "stuck").err(), Some(Refused::Overload)));
-    mock.cluster.partition_leader(MAIL, 0, Some(1)).unwrap();
+    mock.cluster.broker_up(1).unwrap();
     for answer in stuck {
         soon(answer).await.unwrap();
     }
@@ -240,7 +249,7 @@ async fn a_partition_without_a_leader_does_not_starve_the_others() {
 #[tokio::test]
 async fn a_log_that_ends_answers_everything() {
     let mock = Mock::start(1).await;
-    mock.cluster.partition_leader(MAIL, 0, None).unwrap();
+    mock.take_leader_away(1);
     let waiting: Vec<_> = (0..100).map(|_| mock.append(0, "waits").unwrap()).collect();
     let Mock { kafka, log, cluster } = mock;
     drop(kafka);
