@@ -6,7 +6,10 @@ use std::{
 };
 
 use rdkafka::consumer::Consumer;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use wire::Topic;
 
@@ -17,8 +20,9 @@ use crate::{
     settings::Asking,
 };
 
-/// How often.
+/// How often, and how often at most when something is suspicious.
 const EVERY: Duration = Duration::from_secs(3);
+const AT_LEAST: Duration = Duration::from_secs(1);
 /// How often settings of topics are looked at, in looks.
 const SETTINGS_EVERY: u32 = 20;
 
@@ -50,7 +54,13 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
-            _ = timeout(EVERY, nudge.notified()) => {}
+            nudged = timeout(EVERY - AT_LEAST, nudge.notified()) => drop(nudged),
+        }
+        // Errors come in swarms.
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = sleep(AT_LEAST) => {}
         }
         let (engine_there, client_there) = (Arc::clone(&engine), Arc::clone(&client));
         let gone_there = Arc::clone(&gone_before);

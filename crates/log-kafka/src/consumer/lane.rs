@@ -53,6 +53,10 @@ pub(crate) struct State {
     stop: Option<String>,
     /// Offset after the last record, as of the last look.
     pub(crate) end: Option<u64>,
+    /// What was to be fetched next at the last look.
+    looked_at: Option<u64>,
+    /// There is something to fetch, and for long nothing came.
+    pub(crate) is_stuck: bool,
 }
 
 /// Whether a partition is fetched.
@@ -102,6 +106,8 @@ impl Lane {
             jump: None,
             stop: None,
             end: None,
+            looked_at: None,
+            is_stuck: false,
         };
         Self { state: Mutex::new(state), changed: watch::Sender::new(()), limits }
     }
@@ -178,6 +184,20 @@ impl Lane {
     /// Lets those who wait to open look again.
     pub(crate) fn wake(&self) {
         self.changed.send_replace(());
+    }
+
+    /// Takes note of the log's end. A lane that has fetched nothing since the last look, and had
+    /// something to fetch then, is begun anew: clients have been seen to forget a partition.
+    pub(crate) fn looked(&self, next: u64, end: u64) {
+        let mut state = self.lock();
+        let had_more = state.end.is_some_and(|before| before > next);
+        state.end = Some(end);
+        let is_same = state.looked_at == Some(next) && state.phase == Phase::Fetching(next);
+        state.looked_at = Some(next);
+        if is_same && had_more && !state.is_paused {
+            state.is_stuck = true;
+            state.phase = Phase::Wanted(next);
+        }
     }
 
     /// Takes a fetched record, to be shown later; what is not wanted (any more) is dropped.
@@ -316,6 +336,8 @@ impl State {
         self.log_time_ms = 0;
         self.jump = None;
         self.stop = None;
+        self.looked_at = None;
+        self.is_stuck = false;
     }
 
     fn is_over(&self, limits: Limits) -> bool {

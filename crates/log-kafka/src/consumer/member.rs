@@ -166,7 +166,7 @@ impl Member {
             let (Phase::Fetching(next) | Phase::Wanted(next)) = phase else { continue };
             let partition = i32::try_from(partition).expect("at most 4096 partitions");
             let Ok((low, high)) = self.start.ends(partition) else { continue };
-            lane.lock().end = Some(high);
+            lane.looked(next, high);
             let name = self.shared.layout.name(self.shared.topic);
             if next < low {
                 lane.stop(format!(
@@ -371,8 +371,18 @@ impl Shared {
         match todo {
             Todo::Seek(offset) => {
                 let place = i64::try_from(offset).expect("an offset has 44 bits");
-                client.seek(name, partition, Place::Offset(place), SEEK_WITHIN)?;
-                client.resume(&list)?;
+                let is_stuck = std::mem::take(&mut lane.lock().is_stuck);
+                let place = Place::Offset(place);
+                let sought = || client.seek(name, partition, place, SEEK_WITHIN).is_ok();
+                if !is_stuck && sought() {
+                    client.resume(&list)?;
+                } else {
+                    // The client has given it up after an error, or forgot it: it is begun anew.
+                    client.incremental_unassign(&list)?;
+                    list.set_partition_offset(name, partition, place)?;
+                    client.incremental_assign(&list)?;
+                    tracing::info!(name, partition, offset, "a partition is begun anew");
+                }
                 let mut state = lane.lock();
                 // Unless a reader that came meanwhile wants another place.
                 if state.phase == Phase::Wanted(offset) {
@@ -437,8 +447,10 @@ struct Rebalance(Arc<Shared>);
 impl Rebalance {
     /// Partitions are this process's: nothing of them is fetched before somebody reads.
     fn given(&self, client: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
-        // A place that needs no lookup; each lane has its own when it is started.
-        list.set_all_offsets(Place::Offset(0))?;
+        // A place that is always there; each lane has its own when it is started. An offset that
+        // is not there any more would end the partition's fetching if it was asked for before the
+        // pause.
+        list.set_all_offsets(Place::End)?;
         client.incremental_assign(list)?;
         client.pause(list)?;
         for element in list.elements() {

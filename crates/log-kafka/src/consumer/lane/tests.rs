@@ -118,3 +118,19 @@ fn a_new_reader_begins_after_what_the_one_before_finished() {
     assert_eq!(lane.take_over(grant, 10, None).unwrap().1, 12);
     assert_eq!(lane.todo(Instant::now()), Some(Todo::Seek(12)));
 }
+
+#[test]
+fn a_lane_that_gets_nothing_though_there_is_something_is_begun_anew() {
+    let (lane, _) = opened(100);
+    lane.looked(10, 10);
+    lane.looked(10, 12);
+    assert_eq!(lane.todo(Instant::now()), None, "it may be on its way");
+    lane.looked(10, 12);
+    assert_eq!(lane.todo(Instant::now()), Some(Todo::Seek(10)));
+    assert!(lane.lock().is_stuck);
+    start(&lane, 10);
+    [10, 11].iter().for_each(|offset| push(&lane, *offset));
+    lane.looked(12, 12);
+    lane.looked(12, 12);
+    assert_eq!(lane.todo(Instant::now()), None);
+}
