@@ -35,6 +35,8 @@ use crate::{
 
 /// How long records are waited for at a time, and how often lanes are looked after.
 const TICK: Duration = Duration::from_millis(25);
+/// Records taken together at most.
+const BURST: usize = 512;
 /// How often what is finished is committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the last commits of a member that ends may take.
@@ -164,7 +166,7 @@ impl Member {
             let (Phase::Fetching(next) | Phase::Wanted(next)) = phase else { continue };
             let partition = i32::try_from(partition).expect("at most 4096 partitions");
             let Ok((low, high)) = self.start.ends(partition) else { continue };
-            lane.lock().end = Some(high);
+            lane.looked(next, high);
             let name = self.shared.layout.name(self.shared.topic);
             if next < low {
                 lane.stop(format!(
@@ -268,14 +270,11 @@ impl Shared {
 
     /// The thread.
     fn run(&self, client: Client) {
+        let mut touched = Vec::new();
         let mut next_tick = Instant::now();
         let mut next_commit = Instant::now() + COMMIT_EVERY;
         while !self.stop.load(SeqCst) {
-            match client.poll(TICK) {
-                Some(Ok(message)) => self.take(&message),
-                Some(Err(error)) => self.failed(&error),
-                None => {}
-            }
+            self.fetch(&client, &mut touched);
             let now = Instant::now();
             if now >= next_tick {
                 self.look_after(&client, now);
@@ -298,15 +297,33 @@ impl Shared {
         }
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>) {
+    /// Waits for records and takes those that came together, into lanes that it then shows.
+    fn fetch(&self, client: &Client, touched: &mut Vec<usize>) {
+        let mut wait = TICK;
+        for _ in 0..BURST {
+            match client.poll(wait) {
+                Some(Ok(message)) => self.take(&message, touched),
+                Some(Err(error)) => self.failed(&error),
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        touched.drain(..).for_each(|lane| self.lanes[lane].show());
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>, touched: &mut Vec<usize>) {
         self.reach.set_lost(false);
         self.fetched.fetch_add(1, Relaxed);
-        let lane = usize::try_from(message.partition()).ok().and_then(|lane| self.lanes.get(lane));
-        if let Some(lane) = lane {
+        let number = usize::try_from(message.partition()).unwrap_or(usize::MAX);
+        if let Some(lane) = self.lanes.get(number) {
             let offset = message.offset().max(0).unsigned_abs();
             let time_ms = message.timestamp().to_millis().unwrap_or(0).max(0).unsigned_abs();
             let record = message.payload().unwrap_or_default();
             lane.push(offset, time_ms, record, self.layout.epoch(), Holes::Loss);
+            // Records of one partition come after each other.
+            if touched.last() != Some(&number) {
+                touched.push(number);
+            }
         }
     }
 
@@ -354,8 +371,18 @@ impl Shared {
         match todo {
             Todo::Seek(offset) => {
                 let place = i64::try_from(offset).expect("an offset has 44 bits");
-                client.seek(name, partition, Place::Offset(place), SEEK_WITHIN)?;
-                client.resume(&list)?;
+                let is_stuck = std::mem::take(&mut lane.lock().is_stuck);
+                let place = Place::Offset(place);
+                let sought = || client.seek(name, partition, place, SEEK_WITHIN).is_ok();
+                if !is_stuck && sought() {
+                    client.resume(&list)?;
+                } else {
+                    // The client has given it up after an error, or forgot it: it is begun anew.
+                    client.incremental_unassign(&list)?;
+                    list.set_partition_offset(name, partition, place)?;
+                    client.incremental_assign(&list)?;
+                    tracing::info!(name, partition, offset, "a partition is begun anew");
+                }
                 let mut state = lane.lock();
                 // Unless a reader that came meanwhile wants another place.
                 if state.phase == Phase::Wanted(offset) {
@@ -420,8 +447,10 @@ struct Rebalance(Arc<Shared>);
 impl Rebalance {
     /// Partitions are this process's: nothing of them is fetched before somebody reads.
     fn given(&self, client: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
-        // A place that needs no lookup; each lane has its own when it is started.
-        list.set_all_offsets(Place::Offset(0))?;
+        // A place that is always there; each lane has its own when it is started. An offset that
+        // is not there any more would end the partition's fetching if it was asked for before the
+        // pause.
+        list.set_all_offsets(Place::End)?;
         client.incremental_assign(list)?;
         client.pause(list)?;
         for element in list.elements() {

@@ -26,6 +26,7 @@ fn start(lane: &Lane, offset: u64) {
 
 fn push(lane: &Lane, offset: u64) {
     lane.push(offset, 1000 - offset, b"record", Epoch::new(1), Holes::Loss);
+    lane.show();
 }
 
 fn offsets(lane: &Lane, reader: u64) -> Vec<u64> {
@@ -116,4 +117,20 @@ fn a_new_reader_begins_after_what_the_one_before_finished() {
     let grant = lane.lock().grant;
     assert_eq!(lane.take_over(grant, 10, None).unwrap().1, 12);
     assert_eq!(lane.todo(Instant::now()), Some(Todo::Seek(12)));
+}
+
+#[test]
+fn a_lane_that_gets_nothing_though_there_is_something_is_begun_anew() {
+    let (lane, _) = opened(100);
+    lane.looked(10, 10);
+    lane.looked(10, 12);
+    assert_eq!(lane.todo(Instant::now()), None, "it may be on its way");
+    lane.looked(10, 12);
+    assert_eq!(lane.todo(Instant::now()), Some(Todo::Seek(10)));
+    assert!(lane.lock().is_stuck);
+    start(&lane, 10);
+    [10, 11].iter().for_each(|offset| push(&lane, *offset));
+    lane.looked(12, 12);
+    lane.looked(12, 12);
+    assert_eq!(lane.todo(Instant::now()), None);
 }
