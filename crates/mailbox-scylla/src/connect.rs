@@ -1,6 +1,6 @@
 //! From the configuration to a session.
 
-use std::{collections::HashMap, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, future::Future, net::{IpAddr, SocketAddr}, pin::Pin, sync::Arc, time::Duration};
 
 use scylla::{
     client::{
@@ -194,8 +194,9 @@ fn unreachable_nodes(config: &CqlConfig, error: &ConnectionError) -> OpenError {
     OpenError::Unreachable(format!("{}: {error}", config.nodes.join(", ")))
 }
 
-/// Addresses to use in place of those the nodes say; others are used as they are.
-struct Translate(HashMap<SocketAddr, SocketAddr>);
+/// Addresses to use in place of those the nodes say; others are used as they are. A node says no
+/// port: the driver takes that of the node it learnt it from.
+struct Translate(HashMap<IpAddr, SocketAddr>);
 
 impl AddressTranslator for Translate {
     fn translate_address<'a, 'b, 'c>(
@@ -208,7 +209,7 @@ impl AddressTranslator for Translate {
         Self: 'c,
     {
         let address = peer.untranslated_address();
-        let translated = self.0.get(&address).copied().unwrap_or(address);
+        let translated = self.0.get(&address.ip()).copied().unwrap_or(address);
         Box::pin(std::future::ready(Ok(translated)))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -92,7 +91,8 @@ pub(crate) async fn prepared() -> CqlConfig {
 /// A store whose connections go through a relay.
 pub(crate) async fn open_through(relay: &Relay) -> CqlStore {
     let mut config = prepared().await;
-    config.translate = nodes().into_iter().zip(relay.addresses()).collect::<HashMap<_, _>>();
+    let ips = nodes().into_iter().map(|node| node.ip());
+    config.translate = ips.zip(relay.addresses()).collect();
     config.nodes = relay.addresses().iter().map(ToString::to_string).collect();
     CqlStore::open(config, now_ms).await.unwrap()
 }
