@@ -1,13 +1,19 @@
 //! How fast rows are appended, beside a bare loop over the same driver and statements.
 //!
-//! `append_speed HOST:PORT [SECONDS] [LANES]`, on a database without much in it: it makes a keyspace
+//! `append_speed HOST:PORT [SECONDS] [LANES]`, on a database without much in it: it makes a
+//! keyspace
 //! `append_speed` with a single copy and leaves it there. Every batch has a row for each of 256
 //! users, as a worker's batches have. CPU time is that of this process.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a measurement")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a measurement"
+)]
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -21,7 +27,7 @@ use scylla::{
     client::{session::Session, session_builder::SessionBuilder},
     statement::prepared::PreparedStatement,
 };
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::Instant};
 use wire::{Seq, UserId};
 
 const USERS: u64 = 256;

@@ -1,6 +1,12 @@
 //! What the store is told.
 
-use std::{collections::HashMap, fmt, net::{IpAddr, SocketAddr}, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use wire::limits::TTL_MAX;
 

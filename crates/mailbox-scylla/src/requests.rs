@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{failure::Failure, health::Health, statements::Statements, stats::Counters};
 
-/// The time of one attempt: three fit into the time of a request, and the pauses between them, since
-/// one or two of them may meet a node that does not answer.
+/// The time of one attempt: three fit into the time of a request, and the pauses between them,
+/// since one or two of them may meet a node that does not answer.
 pub(crate) fn attempt_within(within: Duration) -> Duration {
     within * 3 / 10
 }
@@ -181,7 +181,8 @@ impl Requests {
             let attempt = async || {
                 let execute = self.session.execute_single_page(statement, &values, state.clone());
                 let (answer, next) = execute.await?;
-                let page = answer.into_rows_result()?.rows::<R>()?.collect::<Result<Vec<R>, _>>()?;
+                let page =
+                    answer.into_rows_result()?.rows::<R>()?.collect::<Result<Vec<R>, _>>()?;
                 Ok((page, next))
             };
             let (page, next) = self.run(Kind::Read, attempt).await?;

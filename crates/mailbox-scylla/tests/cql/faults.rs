@@ -141,7 +141,9 @@ async fn a_store_without_a_node_says_so_and_gives_up_in_time() {
     // The driver notices a broken connection by itself, at its own time.
     let noticed = async {
         while store.trouble().is_none() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            let asking = store.mailbox();
+            let asked = asking.heads(vec![user]);
+            let _ = tokio::time::timeout(Duration::from_millis(50), asked).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(30), noticed).await.unwrap();

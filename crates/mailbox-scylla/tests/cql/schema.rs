@@ -37,11 +37,17 @@ async fn a_schema_is_planned_applied_and_found_in_order() {
 
     // The log is kept for longer than deletions were remembered until now.
     config.log_keep *= 4;
-    assert_eq!(named(&schema::check(&config, world::real_ms).await, "remembers").state, State::Wrong);
+    assert_eq!(
+        named(&schema::check(&config, world::real_ms).await, "remembers").state,
+        State::Wrong
+    );
     let mut taken = 0;
     schema::apply(&config, &wanted, |_| taken += 1).await.unwrap();
     assert_eq!(taken, 2);
-    assert_eq!(named(&schema::check(&config, world::real_ms).await, "remembers").state, State::Good);
+    assert_eq!(
+        named(&schema::check(&config, world::real_ms).await, "remembers").state,
+        State::Good
+    );
 }
 
 #[tokio::test]

@@ -43,6 +43,9 @@ async fn who_gives_no_password_or_a_wrong_one_is_told_so() {
 #[tokio::test]
 async fn a_certificate_nobody_vouches_for_is_refused() {
     let refused = refusal(CqlConfig { ca_file: None, tls: true, ..config() }).await;
-    assert!(matches!(&refused, OpenError::Refused { what, .. }
-        if what.contains("encrypted") || what.contains("certificates")), "{refused}");
+    assert!(
+        matches!(&refused, OpenError::Refused { what, .. }
+        if what.contains("encrypted") || what.contains("certificates")),
+        "{refused}"
+    );
 }

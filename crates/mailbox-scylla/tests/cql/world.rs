@@ -29,7 +29,11 @@ pub(crate) fn advance(by: Duration) {
     NOW_MS.set(now_ms() + millis(by));
 }
 
-#[allow(clippy::disallowed_methods, reason = "a database has no other clock")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a database has no other clock"
+)]
 pub(crate) fn real_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
 }
