@@ -14,6 +14,7 @@ use scylla::{
         row::{RowSerializationContext, SerializeRow},
         writers::RowWriter,
     },
+    statement::prepared::PreparedStatement,
 };
 use wire::{
     GroupId, MessageId, Seq, UserId,
@@ -38,12 +39,12 @@ const KEPT_BEYOND_LOG: Duration = Duration::from_secs(24 * 3600);
 
 /// The entities in the database: one partition each, cut into parts.
 ///
-/// *Parts.* Snapshot: no key, the state. Decision: key the position, big-endian; the encoded
-/// decision. Message: key the message's id; no value, its position leads to the decision.
-/// Membership: key user at 0 and position joined at 16, big-endian; the encoded membership.
+/// *Parts.* Snapshot: no key, the state. Decision: key the position; the encoded decision. Message:
+/// key the message's id at 0 and the position at 40, so that the first decision about it comes
+/// first; no value. Membership: key user at 0 and position joined at 16; the encoded membership.
+/// Integers are big-endian.
 ///
-/// *Timestamps.* All carry the position, so that the newest wins, but messages, which carry what
-/// the position lacks of the highest: the first wins.
+/// *Timestamps.* All carry the position, so that the newest wins.
 ///
 /// *Order.* The snapshot is written last, when a quorum has the rest of the decision. Written as
 /// one, a write that failed halfway could leave both on a single copy; who then reads the snapshot
@@ -96,14 +97,29 @@ impl CqlEntities {
         self.requests.run(Kind::Read, attempt).await
     }
 
-    async fn part_position(
+    /// The position the snapshot includes.
+    async fn included(&self, entity: EntityId) -> Result<Option<Seq>, StoreError> {
+        let values = (entity_bytes(entity), SNAPSHOT, Bytes::new());
+        self.position(&self.statements.part_position, values).await
+    }
+
+    /// The first position at which something was decided about a message.
+    async fn first_position(
         &self,
         entity: EntityId,
-        kind: i8,
-        key: &[u8],
+        message: MessageId,
     ) -> Result<Option<Seq>, StoreError> {
-        let (session, statement) = (&self.requests.session, &self.statements.part_position);
-        let values = (entity_bytes(entity), kind, key);
+        let (first, last) = (message_key(message, 0), message_key(message, u64::MAX));
+        let values = (entity_bytes(entity), MESSAGE, &first[..], &last[..]);
+        self.position(&self.statements.first_part, values).await
+    }
+
+    async fn position(
+        &self,
+        statement: &PreparedStatement,
+        values: impl SerializeRow,
+    ) -> Result<Option<Seq>, StoreError> {
+        let session = &self.requests.session;
         let attempt = async || {
             let answer = session.execute_unpaged(statement, &values).await?;
             let found = answer.into_rows_result()?.maybe_first_row::<(i64,)>()?;
@@ -131,12 +147,8 @@ impl CqlEntities {
         entity: EntityId,
         message: MessageId,
     ) -> Result<Option<(Seq, Decision)>, StoreError> {
-        let message = message.to_bytes();
-        let (found, included) = future::try_join(
-            self.part_position(entity, MESSAGE, &message),
-            self.part_position(entity, SNAPSHOT, &[]),
-        )
-        .await?;
+        let (found, included) =
+            future::try_join(self.first_position(entity, message), self.included(entity)).await?;
         let Some(position) = found.filter(|position| Some(*position) <= included) else {
             return Ok(None);
         };
@@ -178,10 +190,9 @@ impl CqlEntities {
             let key = change.position.get().to_be_bytes().to_vec();
             let values = PartValues(entity, DECISION, key, position, change.decision.encode());
             parts.push(Part::Passing(values, position, kept));
-            let key = change.decision.id.to_bytes().to_vec();
+            let key = message_key(change.decision.id, change.position.get()).to_vec();
             let values = PartValues(entity, MESSAGE, key, position, Bytes::new());
-            let first_wins = bucket::stored(SEQ_MAX) - position;
-            parts.push(Part::Passing(values, first_wins, kept));
+            parts.push(Part::Passing(values, position, kept));
         }
         if matches!(change.entity, EntityId::User(_)) {
             return parts;
@@ -280,6 +291,13 @@ fn entity_bytes(entity: EntityId) -> EntityBytes {
     bytes[0] = kind;
     bytes[1..].copy_from_slice(id);
     bytes
+}
+
+fn message_key(message: MessageId, position: u64) -> [u8; MessageId::LEN + 8] {
+    let mut key = [0; MessageId::LEN + 8];
+    key[..MessageId::LEN].copy_from_slice(&message.to_bytes());
+    key[MessageId::LEN..].copy_from_slice(&position.to_be_bytes());
+    key
 }
 
 fn not_ours(error: impl std::fmt::Display) -> StoreError {

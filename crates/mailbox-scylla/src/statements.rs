@@ -16,8 +16,11 @@ use scylla::{
 
 use crate::connect::Profiles;
 
-/// Rows of a page.
+/// Rows of a mailbox that are asked for at once: 4 MiB when all are as large as can be.
 pub(crate) const PAGE_ROWS_MAX: i32 = 64;
+
+/// Short rows that are asked for at once.
+const LIST_ROWS_MAX: i32 = 1000;
 
 pub(crate) struct Statements {
     pub(crate) insert_row: PreparedStatement,
@@ -35,6 +38,7 @@ pub(crate) struct Statements {
     pub(crate) put_part_for: PreparedStatement,
     pub(crate) part: PreparedStatement,
     pub(crate) part_position: PreparedStatement,
+    pub(crate) first_part: PreparedStatement,
     pub(crate) parts: PreparedStatement,
     write: ExecutionProfileHandle,
 }
@@ -52,15 +56,16 @@ impl Statements {
         keyspace: &str,
         profiles: &Profiles,
     ) -> Result<Self, PrepareError> {
-        let of = async |profile: &ExecutionProfileHandle, text: &str| {
+        let of = async |profile: &ExecutionProfileHandle, page_rows, text: &str| {
             let mut statement = session.prepare(text.replace("{ks}", keyspace)).await?;
             statement.set_is_idempotent(true);
             statement.set_execution_profile_handle(Some(profile.clone()));
-            statement.set_page_size(PAGE_ROWS_MAX);
+            statement.set_page_size(page_rows);
             Ok::<_, PrepareError>(statement)
         };
-        let read = async |text| of(&profiles.read, text).await;
-        let write = async |text| of(&profiles.write, text).await;
+        let read = async |text| of(&profiles.read, PAGE_ROWS_MAX, text).await;
+        let list = async |text| of(&profiles.read, LIST_ROWS_MAX, text).await;
+        let write = async |text| of(&profiles.write, PAGE_ROWS_MAX, text).await;
         Ok(Self {
             insert_row: write(INSERT_ROW).await?,
             erase_rows: write(ERASE_ROWS).await?,
@@ -68,16 +73,17 @@ impl Statements {
             rows_back: read(ROWS_BACK).await?,
             set_newest: write(SET_NEWEST).await?,
             head: read(HEAD).await?,
-            buckets: read(BUCKETS).await?,
+            buckets: list(BUCKETS).await?,
             set_mark: write(SET_MARK).await?,
-            marks: read(MARKS).await?,
+            marks: list(MARKS).await?,
             set_cursor: write(SET_CURSOR).await?,
             cursor: read(CURSOR).await?,
             put_part: write(PUT_PART).await?,
             put_part_for: write(PUT_PART_FOR).await?,
             part: read(PART).await?,
             part_position: read(PART_POSITION).await?,
-            parts: read(PARTS).await?,
+            first_part: read(FIRST_PART).await?,
+            parts: list(PARTS).await?,
             write: profiles.write.clone(),
         })
     }
@@ -154,6 +160,8 @@ const PART: &str = "SELECT position, value FROM {ks}.entities \
     WHERE entity = ? AND kind = ? AND part = ?";
 const PART_POSITION: &str = "SELECT position FROM {ks}.entities \
     WHERE entity = ? AND kind = ? AND part = ?";
+const FIRST_PART: &str = "SELECT position FROM {ks}.entities \
+    WHERE entity = ? AND kind = ? AND part >= ? AND part <= ? LIMIT 1";
 const PARTS: &str = "SELECT part, value FROM {ks}.entities WHERE entity = ? AND kind = ?";
 
 #[cfg(test)]
