@@ -1,14 +1,21 @@
 //! What the people who run a cluster do with its topics.
 
+mod check;
+mod epochs;
+mod letters;
+mod topics;
+
 use std::time::Duration;
 
-use ports::{
-    log::DeadLetter,
-    operate::{Finding, Step},
-};
-use wire::{Epoch, Partition, Seq, Topic, TopicId};
+use rdkafka::error::KafkaError;
+use wire::{Epoch, Partition, Topic, TopicId};
 
-use crate::KafkaConfig;
+pub use self::{
+    check::check,
+    epochs::epochs,
+    letters::{dead_letters, put_back},
+    topics::{apply, plan},
+};
 
 /// The topics as they should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,61 +89,24 @@ pub struct PartitionInfo {
     pub lag: u64,
 }
 
-/// What would have to be done so that everything is as wanted.
-///
-/// # Errors
-/// [`AdminError`]. Cancel safe.
-pub async fn plan(config: &KafkaConfig, wanted: &Wanted) -> Result<Vec<Step>, AdminError> {
-    let _ = (config, wanted);
-    unimplemented!()
+impl AdminError {
+    fn refused(what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self::Refused { what: what.into(), remedy: remedy.into() }
+    }
 }
 
-/// Does what is to be done, and tells each step when it is done. Doing it again changes nothing.
-///
-/// # Errors
-/// [`AdminError`]: what was told is done. Cancel safe: a dropped call may go on where it was.
-pub async fn apply(
-    config: &KafkaConfig,
-    wanted: &Wanted,
-    on_step: impl FnMut(&Step),
-) -> Result<(), AdminError> {
-    let _ = (config, wanted, on_step);
-    unimplemented!()
+impl From<KafkaError> for AdminError {
+    fn from(error: KafkaError) -> Self {
+        Self::Retry(error.to_string())
+    }
 }
 
-/// How everything stands; `retention` is how long rows of mailboxes are kept. Cancel safe.
-pub async fn check(config: &KafkaConfig, retention: Duration) -> Vec<Finding> {
-    let _ = (config, retention);
-    unimplemented!()
-}
-
-/// All epochs that the control log knows, oldest first.
-///
-/// # Errors
-/// [`AdminError`]. Cancel safe.
-pub async fn epochs(config: &KafkaConfig) -> Result<Vec<EpochInfo>, AdminError> {
-    let _ = config;
-    unimplemented!()
-}
-
-/// Dead letters with numbers above `after`, at most `max`, oldest first, each with its number.
-///
-/// # Errors
-/// [`AdminError`]. Cancel safe.
-pub async fn dead_letters(
-    config: &KafkaConfig,
-    after: Option<u64>,
-    max: usize,
-) -> Result<Vec<(u64, DeadLetter)>, AdminError> {
-    let _ = (config, after, max);
-    unimplemented!()
-}
-
-/// Appends the record of a dead letter to its topic again, as a new record; where it is then.
-///
-/// # Errors
-/// [`AdminError`]. Cancel safe, and the outcome unknown: doing it again appends it again.
-pub async fn put_back(config: &KafkaConfig, number: u64) -> Result<Seq, AdminError> {
-    let _ = (config, number);
-    unimplemented!()
+/// Does something that blocks, where that is allowed.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AdminError> + Send + 'static,
+) -> Result<T, AdminError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => Err(AdminError::Retry(error.to_string())),
+    }
 }

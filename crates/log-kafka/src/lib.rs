@@ -2,10 +2,19 @@
 
 pub mod admin;
 mod config;
+mod consumer;
+mod dead_letter;
+mod epoch_map;
 mod error;
 mod faults;
+mod identity;
 mod kafka_log;
+mod layout;
+mod native;
+mod producer;
+mod settings;
 mod stats;
+mod watch;
 
 pub use config::{KafkaConfig, Mechanism, Sasl, Security, Tls};
 pub use error::OpenError;

@@ -1,5 +1,9 @@
 //! Why the store does not open.
 
+use scylla::errors::{DbError, PrepareError, RequestAttemptError as E};
+
+pub(crate) const REMEDY_GRANT: &str = "grant the user SELECT and MODIFY on the keyspace";
+
 /// Why a store does not open, by what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
@@ -27,6 +31,21 @@ pub enum OpenError {
 impl OpenError {
     pub(crate) fn refused(what: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Refused { what: what.into(), remedy: remedy.into() }
+    }
+
+    /// Of a statement that could not be prepared.
+    pub(crate) fn of_prepare(error: &PrepareError) -> Self {
+        match error {
+            PrepareError::ConnectionPoolError(error) => Self::Unreachable(error.to_string()),
+            PrepareError::AllAttemptsFailed { first_attempt: E::DbError(DbError::Unauthorized, why) } => {
+                Self::refused(format!("the user may not use the tables: {why}"), REMEDY_GRANT)
+            }
+            PrepareError::AllAttemptsFailed { first_attempt: E::DbError(kind, why) } => {
+                let what = format!("the tables are not those of this version: {kind}: {why}");
+                Self::refused(what, "look at the plan of the schema, and apply it")
+            }
+            _ => Self::Unreachable(error.to_string()),
+        }
     }
 
     pub(crate) fn not_ready(what: impl Into<String>, remedy: impl Into<String>) -> Self {

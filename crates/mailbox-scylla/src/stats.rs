@@ -48,3 +48,24 @@ impl Counters {
         }
     }
 }
+
+/// Counts a request while it is under way.
+pub(crate) struct InFlight<'a>(&'a AtomicU64);
+
+impl Counters {
+    pub(crate) fn enter(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Relaxed);
+        InFlight(&self.in_flight)
+    }
+
+    pub(crate) fn took(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.latency_us.fetch_add(micros, Relaxed);
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

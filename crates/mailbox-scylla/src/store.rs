@@ -4,53 +4,80 @@ use std::sync::Arc;
 
 use ports::{Entities, Mailbox};
 
-use crate::{CqlConfig, OpenError, Stats};
+use crate::{
+    CqlConfig, OpenError, Stats,
+    connect::{self, Profiles},
+    entities::CqlEntities,
+    mailbox::CqlMailbox,
+    requests::Requests,
+    schema,
+    statements::Statements,
+};
 
 /// Mailboxes and entities in one keyspace.
 pub struct CqlStore {
-    mailbox: Arc<dyn Mailbox>,
-    entities: Arc<dyn Entities>,
+    requests: Arc<Requests>,
+    mailbox: Arc<CqlMailbox>,
+    entities: Arc<CqlEntities>,
 }
 
 impl CqlStore {
-    /// Connects, and looks whether the schema is the one this program knows.
+    /// Connects, and looks whether the schema is the one this program knows. `wall_clock` says
+    /// milliseconds since 1970.
     ///
     /// # Errors
-    /// [`OpenError`], within about ten seconds.
+    /// [`OpenError`], within about ten seconds when no node answers.
     ///
     /// # Cancel safety
     /// Nothing stays behind.
-    pub async fn open(_config: CqlConfig, _wall_clock: fn() -> u64) -> Result<Self, OpenError> {
-        Err(OpenError::Unreachable("no node was asked".to_owned()))
+    pub async fn open(config: CqlConfig, wall_clock: fn() -> u64) -> Result<Self, OpenError> {
+        let session = connect::connect(&config).await?;
+        schema::fits(&session, &config).await?;
+        let profiles = Profiles::new(&config);
+        let statements = Statements::prepare(&session, &config.keyspace, &profiles);
+        let statements = statements.await.map_err(|error| OpenError::of_prepare(&error))?;
+        let CqlConfig { in_flight_max, write_within, read_within, .. } = config;
+        let requests = Requests::new(session, in_flight_max, write_within, read_within);
+        let (requests, statements) = (Arc::new(requests), Arc::new(statements));
+        let shared = || (Arc::clone(&requests), Arc::clone(&statements));
+        let ((for_mailbox, with), (for_entities, and)) = (shared(), shared());
+        Ok(Self {
+            mailbox: Arc::new(CqlMailbox::new(for_mailbox, with, &config, wall_clock)),
+            entities: Arc::new(CqlEntities::new(for_entities, and, &config, wall_clock)),
+            requests,
+        })
     }
 
     /// The mailboxes.
     #[must_use]
     pub fn mailbox(&self) -> Arc<dyn Mailbox> {
-        Arc::clone(&self.mailbox)
+        Arc::clone(&self.mailbox) as Arc<dyn Mailbox>
     }
 
     /// The entities.
     #[must_use]
     pub fn entities(&self) -> Arc<dyn Entities> {
-        Arc::clone(&self.entities)
+        Arc::clone(&self.entities) as Arc<dyn Entities>
     }
 
     /// Why it does not work at this time, for readiness; none when it does.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        None
+        self.requests.trouble()
     }
 
     /// What happened since it was opened.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        Stats::default()
+        self.requests.counters.stats()
     }
 
-    /// Ends the connections; what was handed out fails from then on.
+    /// Ends: what was handed out takes no request any more, and the connections end with the last
+    /// of it.
     ///
     /// # Cancel safety
     /// It ends all the same.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        self.requests.close();
+    }
 }

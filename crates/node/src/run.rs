@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::{Admin, Surface},
-    assemble::Cluster,
-    config::Config,
+    assemble::{Cluster, Shown},
+    config::{Config, cluster::Engines},
     exit::Exit,
     failure::{Failure, Outcome},
 };
@@ -58,6 +58,9 @@ pub struct Started {
 
 /// Starts the cluster, calls `started`, runs until it is asked to end, drains, ends.
 ///
+/// The admin listener is there first: it tells what the process waits for. A process that is asked
+/// to end before it serves ends at once.
+///
 /// The order of the end: clients are accepted no more and told to go; sends in flight are answered;
 /// workers finish what they have in hand; the log is flushed; the engines close; only then the
 /// admin listener goes. A second signal ends the process at once: what was accepted is on the disk.
@@ -69,27 +72,35 @@ pub struct Started {
 /// Ends everything at once; nothing accepted is lost.
 pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> Outcome {
     let mut signals = Signals::take()?;
-    let mut cluster = tokio::select! {
-        biased;
-        exit = signals.next() => end_at_once(exit),
-        cluster = Cluster::start(config) => cluster?,
-    };
-    // After the data folder is ours: that two processes want it says more than that both want a
-    // port.
-    let admin = match config.admin.enabled {
-        true => Some(Admin::bind(config.admin.address).await?),
-        false => None,
+    let (shown, drain) = (Shown::default(), CancellationToken::new());
+    let (admin, refused) = match bind(config).await {
+        Ok(admin) => (admin, None),
+        // Two processes that want one data folder also want one port: the folder says more.
+        Err(failure) if config.node.engines == Engines::Embedded => (None, Some(failure)),
+        Err(failure) => return Err(failure),
     };
     let admin_address = admin.as_ref().and_then(|admin| admin.address().ok());
-    let drain = CancellationToken::new();
     let mut listener = JoinSet::new();
     if let Some(admin) = admin {
         let surface = Surface {
-            registry: cluster.registry(),
-            readiness: cluster.readiness(),
+            registry: shown.registry.clone(),
+            readiness: shown.standing.readiness(),
             drain: drain.clone(),
         };
         listener.spawn(admin.serve(surface));
+        if let Some(address) = admin_address {
+            tracing::info!(admin = %address, "the admin listener answers");
+        }
+    }
+    let mut cluster = tokio::select! {
+        biased;
+        // Nothing was taken in yet.
+        _ = signals.next() => end_at_once(Exit::Success),
+        () = drain.cancelled() => end_at_once(Exit::Success),
+        cluster = Cluster::start_shown(config, shown) => cluster?,
+    };
+    if let Some(refused) = refused {
+        return Err(refused);
     }
     started(&Started { address: cluster.address(), admin: admin_address })?;
 
@@ -113,6 +124,14 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
     match failed {
         Some(failure) => Err(failure),
         None => drained,
+    }
+}
+
+/// The admin listener, when there is to be one.
+async fn bind(config: &Config) -> Outcome<Option<Admin>> {
+    match config.admin.enabled {
+        true => Admin::bind(config.admin.address).await.map(Some),
+        false => Ok(None),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{
     proto, version,
 };
 
+/// Why a record is a dead letter, bytes. Longer reasons are cut.
+const DEAD_LETTER_REASON_BYTES_MAX: usize = 1024;
+
 /// A record of the mail log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailRecord {
@@ -86,6 +89,23 @@ pub struct EpochMap {
     pub mail_topic: Option<TopicId>,
     /// The identity of the topic of the group log, likewise.
     pub group_topic: Option<TopicId>,
+}
+
+/// A record no version can read, with where it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterRecord {
+    /// The log.
+    pub topic: Topic,
+    /// The partition.
+    pub partition: Partition,
+    /// The position.
+    pub seq: Seq,
+    /// When the log took it, milliseconds since 1970.
+    pub log_time_ms: u64,
+    /// Why it cannot be read; cut at 1 KiB.
+    pub reason: String,
+    /// The record as it was found, of any length.
+    pub record: Bytes,
 }
 
 /// A mailbox row in an engine that keeps one value per row.
@@ -266,6 +286,54 @@ impl ControlRecord {
             Self::EpochMap(map) => key.put_slice(&[b'e', map.epoch.get()]),
         }
         key.freeze()
+    }
+}
+
+impl DeadLetterRecord {
+    /// The letter as stored.
+    #[must_use]
+    pub fn encode(&self) -> Bytes {
+        let mut end = self.reason.len().min(DEAD_LETTER_REASON_BYTES_MAX);
+        while !self.reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let message = proto::DeadLetter {
+            topic: topic_to_wire(self.topic),
+            partition: u32::from(self.partition.get()),
+            seq: self.seq.get(),
+            log_time_ms: self.log_time_ms,
+            reason: self.reason[..end].to_owned(),
+            record: self.record.clone(),
+        };
+        // Without the limit of records: what nobody can read may be of any length.
+        let mut bytes = BytesMut::with_capacity(1 + message.encoded_len());
+        bytes.put_u8(version::RECORD);
+        message.encode(&mut bytes).expect("a growing buffer has room");
+        bytes.freeze()
+    }
+
+    /// The letter in `bytes`.
+    ///
+    /// # Errors
+    /// As [`MailRecord::decode`].
+    pub fn decode(mut bytes: Bytes) -> Result<Self, DecodeError> {
+        if bytes.is_empty() {
+            return Err(DecodeError::Malformed);
+        }
+        match bytes.get_u8() {
+            version::RECORD => {}
+            newer if newer > version::RECORD => return Err(DecodeError::NewerRecord(newer)),
+            _ => return Err(DecodeError::Malformed),
+        }
+        let letter = proto::DeadLetter::decode(bytes)?;
+        Ok(Self {
+            topic: parse_topic(letter.topic)?,
+            partition: parse_partition(letter.partition, "dead_letter.partition")?,
+            seq: Seq::parse(letter.seq, "dead_letter.seq")?,
+            log_time_ms: letter.log_time_ms,
+            reason: letter.reason,
+            record: letter.record,
+        })
     }
 }
 

@@ -522,6 +522,24 @@ pub struct EpochMap {
     #[prost(bytes = "bytes", tag = "5")]
     pub group_topic: ::prost::bytes::Bytes,
 }
+/// A record no version can read, kept apart with where it was found.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct DeadLetter {
+    #[prost(enumeration = "Topic", tag = "1")]
+    pub topic: i32,
+    #[prost(uint32, tag = "2")]
+    pub partition: u32,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
+    #[prost(uint64, tag = "4")]
+    pub log_time_ms: u64,
+    /// at most 1 KiB
+    #[prost(string, tag = "5")]
+    pub reason: ::prost::alloc::string::String,
+    /// as it was found
+    #[prost(bytes = "bytes", tag = "6")]
+    pub record: ::prost::bytes::Bytes,
+}
 /// A mailbox row as an engine with one value per row stores it.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StoredRow {

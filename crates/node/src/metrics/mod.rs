@@ -1,5 +1,7 @@
 //! What a process counts beside its roles, and the reference of everything that is counted.
 
+pub mod cluster;
+
 use std::{
     fmt::Write as _,
     sync::{Arc, Weak},
@@ -76,11 +78,13 @@ pub fn page() -> String {
     WorkerMetrics::new(&registry).expect("the registry is fresh");
     let engine = EngineMetrics::new(Weak::new()).expect("the names are valid");
     registry.register(Box::new(engine)).expect("the registry is fresh");
+    cluster::register_weak(&registry, Weak::new(), Weak::new(), Weak::new())
+        .expect("the registry is fresh");
     let mut page = String::from(
         "# Metrics\n\n\
          Generated from the program; do not edit. `GET /metrics` of the admin listener gives them \
-         in the Prometheus text format. A role that a process does not play has no metrics. Values \
-         of labels come from closed lists; no label is ever an id.\n\n\
+         in the Prometheus text format. A role that a process does not play has no metrics, nor have \
+         engines it does not use. Values of labels come from closed lists; no label is ever an id.\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in registry.gather() {

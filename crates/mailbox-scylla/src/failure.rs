@@ -1,0 +1,88 @@
+//! Which failures pass, and which need someone to act.
+
+use ports::StoreError;
+use scylla::errors::{
+    DbError, ExecutionError, IntoRowsResultError, RequestAttemptError, RowsError,
+};
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Nobody answered in time: it may have happened, and may yet.
+    Late(String),
+    /// It may have happened; another attempt may succeed.
+    Passing(String),
+    /// Every attempt will fail.
+    Lasting(String),
+}
+
+impl Failure {
+    pub(crate) fn into_store_error(self) -> StoreError {
+        match self {
+            Self::Late(reason) | Self::Passing(reason) => StoreError::Retry(reason),
+            Self::Lasting(reason) => StoreError::Stop(reason),
+        }
+    }
+}
+
+impl From<ExecutionError> for Failure {
+    fn from(error: ExecutionError) -> Self {
+        let reason = error.to_string();
+        if matches!(error, ExecutionError::RequestTimeout(_)) {
+            return Self::Late(reason);
+        }
+        if matches!(error, ExecutionError::BadQuery(_)) {
+            return Self::Lasting(reason);
+        }
+        match error {
+            ExecutionError::LastAttemptError(error) => of_attempt(&error, reason),
+            // No connection, no plan, and what a later driver adds: nothing says it will last.
+            _ => Self::Passing(reason),
+        }
+    }
+}
+
+fn of_attempt(error: &RequestAttemptError, reason: String) -> Failure {
+    use RequestAttemptError as E;
+    match error {
+        E::DbError(DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. }, _) => {
+            Failure::Late(reason)
+        }
+        // A table or column that is not there, a right that was not given, a timestamp too far
+        // ahead, a mutation too large: the same statement gets the same answer.
+        E::DbError(
+            DbError::SyntaxError
+            | DbError::Invalid
+            | DbError::AlreadyExists { .. }
+            | DbError::FunctionFailure { .. }
+            | DbError::AuthenticationError
+            | DbError::Unauthorized
+            | DbError::ConfigError
+            | DbError::ProtocolError,
+            _,
+        )
+        | E::SerializationError(_)
+        | E::CqlRequestSerialization(_)
+        | E::RepreparedIdChanged { .. }
+        | E::RepreparedIdMissingInBatch => Failure::Lasting(reason),
+        _ => Failure::Passing(reason),
+    }
+}
+
+/// An answer that is no row of ours: the tables are not those this program knows.
+macro_rules! lasting {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::Lasting(format!("an answer does not fit: {error}"))
+            }
+        })+
+    };
+}
+
+lasting!(
+    IntoRowsResultError,
+    RowsError,
+    scylla::errors::MaybeFirstRowError,
+    scylla::deserialize::DeserializationError
+);
