@@ -152,6 +152,7 @@ impl Tail {
                     let epoch = self.layout.epoch();
                     self.fetched.fetch_add(1, SeqCst);
                     self.lane.push(offset, time_ms.unsigned_abs(), record, epoch, Holes::Normal);
+                    self.lane.show();
                 }
                 // The client tries again by itself.
                 Some(Err(error)) => tracing::debug!(%error, "reading the control log"),

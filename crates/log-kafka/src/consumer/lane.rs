@@ -38,6 +38,8 @@ pub(crate) struct State {
     pub(crate) reader: u64,
     pub(crate) phase: Phase,
     entries: VecDeque<Entry>,
+    /// So many of the entries are shown to the reader: what comes together is shown together.
+    shown: usize,
     bytes: usize,
     full_since: Option<Instant>,
     pub(crate) is_paused: bool,
@@ -90,6 +92,7 @@ impl Lane {
             reader: 0,
             phase: Phase::Idle,
             entries: VecDeque::new(),
+            shown: 0,
             bytes: 0,
             full_since: None,
             is_paused: true,
@@ -177,7 +180,7 @@ impl Lane {
         self.changed.send_replace(());
     }
 
-    /// Takes a fetched record; what is not wanted (any more) is dropped.
+    /// Takes a fetched record, to be shown later; what is not wanted (any more) is dropped.
     pub(crate) fn push(
         &self,
         offset: u64,
@@ -212,12 +215,18 @@ impl Lane {
         };
         state.entries.push_back(entry);
         state.phase = Phase::Fetching(offset + 1);
-        let was_empty = state.entries.len() == 1;
         if state.full_since.is_none() && state.is_over(self.limits) {
             state.full_since = Some(Instant::now());
         }
+    }
+
+    /// Shows the reader what was taken.
+    pub(crate) fn show(&self) {
+        let mut state = self.lock();
+        let waited = state.shown == 0 && !state.entries.is_empty();
+        state.shown = state.entries.len();
         drop(state);
-        if was_empty {
+        if waited {
             self.changed.send_replace(());
         }
     }
@@ -261,13 +270,14 @@ impl Lane {
         }
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < records_max.max(1)
+        while batch.len() < records_max.max(1).min(state.shown)
             && let Some(entry) = state.entries.front()
             && (batch.is_empty() || bytes + entry.record.len() <= bytes_max)
         {
             bytes += entry.record.len();
             batch.extend(state.entries.pop_front());
         }
+        state.shown -= batch.len();
         state.bytes -= bytes;
         if !state.is_over(self.limits) {
             state.full_since = None;
@@ -300,6 +310,7 @@ impl State {
     pub(crate) fn begin(&mut self, phase: Phase) {
         self.phase = phase;
         self.entries.clear();
+        self.shown = 0;
         self.bytes = 0;
         self.full_since = None;
         self.log_time_ms = 0;

@@ -35,6 +35,8 @@ use crate::{
 
 /// How long records are waited for at a time, and how often lanes are looked after.
 const TICK: Duration = Duration::from_millis(25);
+/// Records taken together at most.
+const BURST: usize = 512;
 /// How often what is finished is committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the last commits of a member that ends may take.
@@ -268,14 +270,11 @@ impl Shared {
 
     /// The thread.
     fn run(&self, client: Client) {
+        let mut touched = Vec::new();
         let mut next_tick = Instant::now();
         let mut next_commit = Instant::now() + COMMIT_EVERY;
         while !self.stop.load(SeqCst) {
-            match client.poll(TICK) {
-                Some(Ok(message)) => self.take(&message),
-                Some(Err(error)) => self.failed(&error),
-                None => {}
-            }
+            self.fetch(&client, &mut touched);
             let now = Instant::now();
             if now >= next_tick {
                 self.look_after(&client, now);
@@ -298,15 +297,33 @@ impl Shared {
         }
     }
 
-    fn take(&self, message: &BorrowedMessage<'_>) {
+    /// Waits for records and takes those that came together, into lanes that it then shows.
+    fn fetch(&self, client: &Client, touched: &mut Vec<usize>) {
+        let mut wait = TICK;
+        for _ in 0..BURST {
+            match client.poll(wait) {
+                Some(Ok(message)) => self.take(&message, touched),
+                Some(Err(error)) => self.failed(&error),
+                None => break,
+            }
+            wait = Duration::ZERO;
+        }
+        touched.drain(..).for_each(|lane| self.lanes[lane].show());
+    }
+
+    fn take(&self, message: &BorrowedMessage<'_>, touched: &mut Vec<usize>) {
         self.reach.set_lost(false);
         self.fetched.fetch_add(1, Relaxed);
-        let lane = usize::try_from(message.partition()).ok().and_then(|lane| self.lanes.get(lane));
-        if let Some(lane) = lane {
+        let number = usize::try_from(message.partition()).unwrap_or(usize::MAX);
+        if let Some(lane) = self.lanes.get(number) {
             let offset = message.offset().max(0).unsigned_abs();
             let time_ms = message.timestamp().to_millis().unwrap_or(0).max(0).unsigned_abs();
             let record = message.payload().unwrap_or_default();
             lane.push(offset, time_ms, record, self.layout.epoch(), Holes::Loss);
+            // Records of one partition come after each other.
+            if touched.last() != Some(&number) {
+                touched.push(number);
+            }
         }
     }
 

@@ -14,7 +14,7 @@ pub(crate) type Outcome = Result<Vec<Seq>, (AppendError, Untold)>;
 /// One append, told when all its records are durable or when the first is known to have failed.
 pub(crate) struct Append {
     state: Mutex<State>,
-    /// A test wants it to fail.
+    /// A test wants it to fail when all its records are durable.
     pub(crate) fails: bool,
 }
 
@@ -45,6 +45,13 @@ impl Append {
             // The caller may have gone; it is appended all the same.
             let _ = reply.send(Ok(positions));
         }
+    }
+
+    /// One more is durable of an append that fails; whether it was the last.
+    pub(crate) fn landed_in_vain(&self) -> bool {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        state.missing -= 1;
+        state.missing == 0
     }
 
     /// It is not known whether the record is durable.

@@ -36,10 +36,11 @@ impl Settle {
         let lane = ticket.lane as usize;
         self.delivered.fetch_add(1, Relaxed);
         let is_sound = self.fail_stop.leave(lane, ticket.generation);
-        let failure = if !is_sound {
+        let failure = if ticket.append.fails {
+            let is_last = ticket.append.landed_in_vain();
+            is_last.then(|| (self.fail_stop.untold(vec![lane]), "a test wants it to fail"))
+        } else if !is_sound {
             Some((self.fail_stop.untold(vec![lane]), "it follows one that failed"))
-        } else if ticket.append.fails {
-            Some((self.fail_stop.fail(lane), "a test wants it to fail"))
         } else if offset < 0 {
             Some((self.fail_stop.fail(lane), "it is durable, and the brokers do not say where"))
         } else {
@@ -47,6 +48,7 @@ impl Settle {
         };
         match failure {
             Some((untold, reason)) => ticket.append.failed(reason.into(), untold),
+            None if ticket.append.fails => {}
             None => {
                 let offset = Offset::new(offset.unsigned_abs());
                 ticket.append.landed(ticket.index, Seq::new(self.epoch, offset));

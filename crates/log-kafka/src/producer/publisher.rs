@@ -136,6 +136,10 @@ impl Publisher {
             }
             return Ok(told(outcome));
         };
+        if append.fails {
+            // As if it had failed before the next one came: it is appended, and told as failed.
+            records.iter().for_each(|(lane, _)| drop(shared.settle.fail_stop.fail(*lane)));
+        }
         let first = shared.number.fetch_add(records.len() as u64, Relaxed);
         let producer = shared.producer.read().expect("no holder of this lock panics");
         for (index, (generation, (lane, record))) in generations.iter().zip(records).enumerate() {

@@ -26,6 +26,7 @@ fn start(lane: &Lane, offset: u64) {
 
 fn push(lane: &Lane, offset: u64) {
     lane.push(offset, 1000 - offset, b"record", Epoch::new(1), Holes::Loss);
+    lane.show();
 }
 
 fn offsets(lane: &Lane, reader: u64) -> Vec<u64> {
