@@ -176,8 +176,7 @@ impl CqlEntities {
         let mut parts = Vec::with_capacity(2 + change.memberships.len());
         if let Some(kept) = kept_from(change.log_time_ms) {
             let key = change.position.get().to_be_bytes().to_vec();
-            let values =
-                PartValues(entity, DECISION, key, position, change.decision.encode());
+            let values = PartValues(entity, DECISION, key, position, change.decision.encode());
             parts.push(Part::Passing(values, position, kept));
             let key = change.decision.id.to_bytes().to_vec();
             let values = PartValues(entity, MESSAGE, key, position, Bytes::new());

@@ -37,9 +37,9 @@ impl OpenError {
     pub(crate) fn of_prepare(error: &PrepareError) -> Self {
         match error {
             PrepareError::ConnectionPoolError(error) => Self::Unreachable(error.to_string()),
-            PrepareError::AllAttemptsFailed { first_attempt: E::DbError(DbError::Unauthorized, why) } => {
-                Self::refused(format!("the user may not use the tables: {why}"), REMEDY_GRANT)
-            }
+            PrepareError::AllAttemptsFailed {
+                first_attempt: E::DbError(DbError::Unauthorized, why),
+            } => Self::refused(format!("the user may not use the tables: {why}"), REMEDY_GRANT),
             PrepareError::AllAttemptsFailed { first_attempt: E::DbError(kind, why) } => {
                 let what = format!("the tables are not those of this version: {kind}: {why}");
                 Self::refused(what, "look at the plan of the schema, and apply it")

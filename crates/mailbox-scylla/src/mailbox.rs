@@ -13,8 +13,7 @@ use ports::{
 use wire::{DeviceId, Partition, Seq, UserId, record::Source};
 
 use crate::{
-    CqlConfig,
-    bucket,
+    CqlConfig, bucket,
     requests::{Kind, Requests},
     statements::{AHEAD_MAX_MS, Statements, timestamp_of},
 };

@@ -181,7 +181,8 @@ impl Requests {
             let attempt = async || {
                 let execute = self.session.execute_single_page(statement, &values, state.clone());
                 let (answer, next) = execute.await?;
-                let page = answer.into_rows_result()?.rows::<R>()?.collect::<Result<Vec<R>, _>>()?;
+                let page =
+                    answer.into_rows_result()?.rows::<R>()?.collect::<Result<Vec<R>, _>>()?;
                 Ok((page, next))
             };
             let (page, next) = self.run(Kind::Read, attempt).await?;

@@ -1,61 +1,31 @@
-//! Presence on Redis or Valkey.
+//! Presence on Redis or Valkey: one server, one with replicas and sentinels, or Redis Cluster.
+//!
+//! - Leases are one sorted set of deadlines by the server's clock, with a hash of addresses and a
+//!   version that changes when the set does: a lookup asks for the leases in the same round trip,
+//!   and is sent nothing when they are the same.
+//! - Routes are a hash per user, in the slot of its shard. Generations are compared by scripts on
+//!   the server. What nobody writes again goes after [`ports::presence::ROUTE_KEPT`].
+//! - Everything may vanish. A renewal of a lease says so, so that the edge writes all again: when
+//!   the lease was gone, when another server answers, and, in a cluster, when a witness on one of
+//!   the servers has changed.
+//!
+//! The user needs the commands of these scripts, `INFO`, and `CLUSTER INFO` and `CLUSTER SLOTS`.
 
+mod check;
 mod config;
+mod connect;
+mod connection;
+mod engine;
 mod error;
+mod keeper;
+mod keys;
+mod leases;
+mod presence;
+mod scripts;
 mod stats;
-
-use std::sync::Arc;
-
-use ports::{Presence, operate::Finding};
+mod witness;
 
 pub use config::{Mode, Password, RedisConfig};
 pub use error::OpenError;
+pub use presence::RedisPresence;
 pub use stats::Stats;
-
-/// Presence on Redis or Valkey. It connects, and connects again, by itself.
-#[derive(Debug)]
-pub struct RedisPresence {
-    _config: RedisConfig,
-}
-
-impl RedisPresence {
-    /// Begins to connect. Must be called within a runtime.
-    ///
-    /// # Errors
-    /// [`OpenError`]: the settings must be changed.
-    ///
-    /// # Cancel safety
-    /// Dropping it opens nothing.
-    #[expect(clippy::unused_async, reason = "it reads a file")]
-    pub async fn open(config: RedisConfig) -> Result<Self, OpenError> {
-        Ok(Self { _config: config })
-    }
-
-    /// The port.
-    #[must_use]
-    pub fn presence(&self) -> Arc<dyn Presence> {
-        unimplemented!("presence on Redis")
-    }
-
-    /// Why it does not work now; `None` when it does. For readiness: pushes come late meanwhile.
-    #[must_use]
-    pub const fn trouble(&self) -> Option<String> {
-        None
-    }
-
-    /// What it counted since it was opened.
-    #[must_use]
-    pub const fn stats(&self) -> Stats {
-        Stats { connected: false, connects: 0, calls: 0, failures: 0 }
-    }
-
-    /// Ends its task and its connections. Calls under way fail.
-    #[expect(clippy::unused_async, reason = "it waits for its task")]
-    pub async fn close(self) {}
-
-    /// Looks at the servers and what is set there. Always answers something, within a few seconds.
-    #[expect(clippy::unused_async, reason = "it asks Redis")]
-    pub async fn check(_config: &RedisConfig) -> Vec<Finding> {
-        Vec::new()
-    }
-}

@@ -11,4 +11,7 @@ pub struct Stats {
     pub calls: u64,
     /// Those of them that failed.
     pub failures: u64,
+    /// Times since the start that a server came back empty or was replaced, so that edges wrote all
+    /// their routes again.
+    pub losses: u64,
 }

@@ -72,12 +72,7 @@ impl CqlMailbox {
         Ok(())
     }
 
-    async fn write_rows(
-        &self,
-        bucket: i32,
-        rows: &[Row],
-        now_ms: u64,
-    ) -> Result<(), StoreError> {
+    async fn write_rows(&self, bucket: i32, rows: &[Row], now_ms: u64) -> Result<(), StoreError> {
         if let [row] = rows {
             let Some(values) = row_values(bucket, row, now_ms)? else { return Ok(()) };
             let (session, statement) = (&self.requests.session, &self.statements.insert_row);

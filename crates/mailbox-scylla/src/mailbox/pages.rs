@@ -11,12 +11,7 @@ use scylla::response::{PagingState, query_result::QueryRowsResult};
 use wire::UserId;
 
 use super::CqlMailbox;
-use crate::{
-    bucket,
-    failure::Failure,
-    requests::Kind,
-    statements::PAGE_ROWS_MAX,
-};
+use crate::{bucket, failure::Failure, requests::Kind, statements::PAGE_ROWS_MAX};
 
 /// A guess at the bytes of an item, for how many rows to ask for.
 const ITEM_BYTES_GUESSED: usize = 512;

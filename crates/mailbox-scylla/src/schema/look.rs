@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use scylla::{client::session::Session, deserialize::row::DeserializeRow, serialize::row::SerializeRow};
+use scylla::{
+    client::session::Session, deserialize::row::DeserializeRow, serialize::row::SerializeRow,
+};
 
 use super::Dialect;
 use crate::failure::Failure;

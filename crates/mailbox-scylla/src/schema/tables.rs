@@ -160,9 +160,8 @@ mod tests {
     fn only_the_keyspace_tells_the_databases_apart() {
         let config = CqlConfig::new(Vec::new(), "mail");
         let replication = vec![("east".to_owned(), 3), ("o'west".to_owned(), 2)];
-        let statement = |engine| {
-            keyspace(&config, &Wanted { engine, replication: replication.clone() })
-        };
+        let statement =
+            |engine| keyspace(&config, &Wanted { engine, replication: replication.clone() });
         let expected = "CREATE KEYSPACE IF NOT EXISTS mail WITH replication = \
             {'class': 'NetworkTopologyStrategy', 'east': 3, 'o''west': 2} \
             AND durable_writes = true";

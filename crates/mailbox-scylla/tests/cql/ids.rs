@@ -88,7 +88,10 @@ impl Mailbox for OwnMailbox {
     }
 
     fn read(&self, range: Range) -> Answer<'_, Rows> {
-        Box::pin(own_rows(range.user, self.1.read(Range { user: self.0.user(range.user), ..range })))
+        Box::pin(own_rows(
+            range.user,
+            self.1.read(Range { user: self.0.user(range.user), ..range }),
+        ))
     }
 
     fn read_back(&self, range: Range) -> Answer<'_, Rows> {
