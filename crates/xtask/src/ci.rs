@@ -4,28 +4,56 @@ use std::{path::Path, process::Command, time::Instant};
 
 use anyhow::Context as _;
 
-use crate::{tidy, wrap};
+use crate::{
+    binaries::{self, Binary},
+    engine_tests, tidy, wrap,
+};
 
-/// Everything a change must pass. Cheap steps come first, so that a slip shows at once.
+/// Everything a change must pass. Cheap steps come first, so that a slip shows at once; every step
+/// builds with the same features, so that little is built twice.
 pub(crate) fn ci() -> anyhow::Result<bool> {
     let started = now();
-    let steps = [
-        cargo(&["fmt", "--all", "--check"]),
-        cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
-        documentation(),
-        cargo(&["test", "--workspace", "--locked"]),
-        cargo(&["run", "--locked", "--", "demo"]),
-    ];
+    let features = binaries::features(&tidy::workspace(root())?.engines);
+    let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
+    clippy.args(&features).args(["--", "-D", "warnings"]);
+    let mut examples = cargo(&["test", "--workspace", "--doc", "--locked"]);
+    examples.args(&features);
     if !timed("tidy", tidy)? {
         return Ok(false);
     }
-    for step in steps {
+    for step in [cargo(&["fmt", "--all", "--check"]), clippy, documentation()] {
         if !run(step)? {
             return Ok(false);
         }
     }
-    println!("==> all passed in {}", seconds_since(started));
-    Ok(true)
+    let mut built = None;
+    let have_built = timed("build the tests", || {
+        built = binaries::build(&["--locked"])?;
+        Ok(built.is_some())
+    })?;
+    let binaries = built.filter(|_| have_built).unwrap_or_default();
+    let has_passed = have_built
+        && timed("tests without engines", || test_without_engines(&binaries))?
+        && run(examples)?
+        && run(cargo(&["run", "--locked", "--", "demo"]))?
+        && timed("tests with engines", || engine_tests::run_built(&binaries, &[], &[]))?;
+    if has_passed {
+        println!("==> all passed in {}", seconds_since(started));
+    }
+    Ok(has_passed)
+}
+
+/// Runs them all, also after one that fails.
+fn test_without_engines(binaries: &[Binary]) -> anyhow::Result<bool> {
+    let mut failed = Vec::new();
+    for binary in binaries.iter().filter(|binary| !binary.needs_engines) {
+        println!("==> {}", binary.name());
+        if !binary.run(&[], &[])? {
+            failed.push(binary.name());
+        }
+    }
+    failed.iter().for_each(|name| println!("==> FAILED: {name}"));
+    Ok(failed.is_empty())
 }
 
 /// Whether the repository keeps its rules; prints what does not.
@@ -80,7 +108,7 @@ pub(crate) fn root() -> &'static Path {
 }
 
 /// The cargo that runs this program, so that both are of one toolchain.
-fn cargo(arguments: &[&str]) -> Command {
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments).current_dir(root());
     command
@@ -105,7 +133,7 @@ fn timed(name: &str, step: impl FnOnce() -> anyhow::Result<bool>) -> anyhow::Res
 }
 
 #[expect(clippy::disallowed_methods, reason = "a person reads how long a step really took")]
-fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 

@@ -16,8 +16,8 @@ use std::{fmt, fs, path::Path};
 
 use anyhow::Context as _;
 
-pub(crate) use self::shape::COLUMNS_MAX;
 use self::{metadata::Metadata, source::Source};
+pub(crate) use self::{metadata::Workspace, shape::COLUMNS_MAX};
 
 /// Something that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +81,14 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Report> {
 /// When the description of the workspace cannot be read.
 pub(crate) fn benches(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
     Ok(Metadata::read(root)?.benches)
+}
+
+/// Crates and their tests that need engines.
+///
+/// # Errors
+/// When the description of the workspace cannot be read.
+pub(crate) fn workspace(root: &Path) -> anyhow::Result<Workspace> {
+    Ok(Metadata::read(root)?.workspace)
 }
 
 /// Every file of Rust that people write: its path and its text.

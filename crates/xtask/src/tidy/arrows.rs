@@ -146,7 +146,7 @@ mod tests {
                 .collect(),
         });
         let mut found = Vec::new();
-        check(&Metadata { crates: crates.collect(), benches: Vec::new() }, &mut found);
+        check(&Metadata { crates: crates.collect(), ..Metadata::default() }, &mut found);
         found.iter().map(|finding| format!("{}\n", finding.what)).collect()
     }
 

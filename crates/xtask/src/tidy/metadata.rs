@@ -1,6 +1,9 @@
 //! What cargo says of the workspace: its crates and what each of them depends on.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
@@ -17,6 +20,19 @@ pub(crate) struct Metadata {
     pub(crate) crates: Vec<Crate>,
     /// Its benchmarks: crate and name.
     pub(crate) benches: Vec<(String, String)>,
+    /// What is tested.
+    pub(crate) workspace: Workspace,
+}
+
+/// Crates and their tests that need engines.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Workspace {
+    /// Every crate and its folder.
+    pub(crate) packages: Vec<(String, PathBuf)>,
+    /// Crates with a feature `engines`.
+    pub(crate) engines: Vec<String>,
+    /// Tests that need it: crate and name.
+    pub(crate) engine_tests: Vec<(String, String)>,
 }
 
 /// A crate of the workspace.
@@ -82,7 +98,17 @@ impl Metadata {
             folder: folder.to_string_lossy().replace('\\', "/"),
             dependencies: dependencies.collect::<anyhow::Result<_>>()?,
         });
+        let workspace = &mut self.workspace;
+        let folder = manifest.parent().unwrap_or(manifest).to_path_buf();
+        workspace.packages.push((name.to_owned(), folder));
+        if package["features"]["engines"].is_array() {
+            workspace.engines.push(name.to_owned());
+        }
         for target in list(package, "targets")? {
+            let needs = target["required-features"].as_array().into_iter().flatten();
+            if needs.into_iter().any(|feature| feature.as_str() == Some("engines")) {
+                workspace.engine_tests.push((name.to_owned(), text(target, "name")?.to_owned()));
+            }
             if list(target, "kind")?.iter().any(|kind| kind.as_str() == Some("bench")) {
                 self.benches.push((name.to_owned(), text(target, "name")?.to_owned()));
             }

@@ -1,0 +1,144 @@
+//! The programs of all tests, built once for every step that runs some of them.
+//!
+//! With `cargo test` each choice of crates and features would build much of the workspace again.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use crate::{ci, tidy};
+
+/// A program that runs tests of one crate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binary {
+    /// The crate.
+    pub(crate) package: String,
+    /// The file of tests, or the library or program that holds them.
+    pub(crate) target: String,
+    /// The folder of the crate, where tests run.
+    folder: PathBuf,
+    executable: PathBuf,
+    /// Whether its tests need engines.
+    pub(crate) needs_engines: bool,
+}
+
+/// Builds the tests of every crate, those that need engines included.
+///
+/// # Errors
+/// When cargo does not start. Says no more than cargo when the code does not compile: none then.
+pub(crate) fn build(locked: &[&str]) -> anyhow::Result<Option<Vec<Binary>>> {
+    let metadata = tidy::workspace(ci::root())?;
+    let mut command = ci::cargo(&["test", "--workspace", "--no-run"]);
+    command.arg("--message-format=json-render-diagnostics").args(locked);
+    command.args(features(&metadata.engines));
+    let output = command.stderr(Stdio::inherit()).output().context("cargo test did not start")?;
+    if !output.status.success() {
+        return Ok(None);
+    }
+    let said = String::from_utf8(output.stdout)?;
+    let binaries: Vec<_> = said.lines().filter_map(|line| parse(line, &metadata)).collect();
+    ensure!(!binaries.is_empty(), "cargo test --no-run told of no program");
+    Ok(Some(binaries))
+}
+
+/// The arguments that switch on the tests of engines, wherever there are some. The same for every
+/// step: other features are another build.
+pub(crate) fn features(crates: &[String]) -> Vec<String> {
+    let features: Vec<_> = crates.iter().map(|name| format!("{name}/engines")).collect();
+    if features.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("--features={}", features.join(","))]
+    }
+}
+
+fn parse(line: &str, metadata: &tidy::Workspace) -> Option<Binary> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_test = message["profile"]["test"].as_bool()?;
+    let executable = message["executable"].as_str().filter(|_| is_test)?;
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?;
+    let target = message["target"]["name"].as_str()?.to_owned();
+    let package = metadata.packages.iter().find(|(_, of)| of.as_path() == folder)?.0.clone();
+    let needs_engines = metadata.engine_tests.contains(&(package.clone(), target.clone()));
+    Some(Binary {
+        package,
+        target,
+        folder: folder.to_path_buf(),
+        executable: executable.into(),
+        needs_engines,
+    })
+}
+
+impl Binary {
+    /// Runs its tests with these variables and arguments; true when they pass.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn run(
+        &self,
+        variables: &[(&str, String)],
+        arguments: &[String],
+    ) -> anyhow::Result<bool> {
+        let status = Command::new(&self.executable)
+            .current_dir(&self.folder)
+            .env("CARGO_MANIFEST_DIR", &self.folder)
+            .env("CARGO_PKG_NAME", &self.package)
+            .envs(variables.iter().map(|(name, value)| (name, value)))
+            .args(arguments)
+            .status()
+            .with_context(|| format!("{} did not start", self.executable.display()))?;
+        Ok(status.success())
+    }
+
+    /// For people.
+    pub(crate) fn name(&self) -> String {
+        format!("{} {}", self.package, self.target)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workspace() -> tidy::Workspace {
+        tidy::Workspace {
+            packages: vec![("log-kafka".to_owned(), "/x/crates/log-kafka".into())],
+            engines: vec!["log-kafka".to_owned(), "node".to_owned()],
+            engine_tests: vec![("log-kafka".to_owned(), "contract".to_owned())],
+        }
+    }
+
+    fn message(target: &str, is_test: bool) -> String {
+        let of_profile = serde_json::json!({ "test": is_test });
+        serde_json::json!({
+            "reason": "compiler-artifact",
+            "manifest_path": "/x/crates/log-kafka/Cargo.toml",
+            "target": { "name": target },
+            "profile": of_profile,
+            "executable": "/x/target/debug/deps/a",
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn programs_of_tests_are_told_from_others_and_from_those_that_need_engines() {
+        let parse = |line: String| parse(&line, &workspace());
+        assert_eq!(parse(message("contract", true)).map(|binary| binary.needs_engines), Some(true));
+        assert_eq!(parse(message("log_kafka", true)).map(|one| one.needs_engines), Some(false));
+        assert_eq!(parse(message("log_kafka", false)), None);
+        assert_eq!(parse("{\"reason\":\"build-finished\"}".to_owned()), None);
+    }
+
+    #[test]
+    fn every_step_has_the_same_features() {
+        let features = |crates: &[&str]| {
+            features(&crates.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(features(&["a", "b"]), ["--features=a/engines,b/engines"]);
+        assert_eq!(features(&[]), Vec::<String>::new());
+    }
+}
