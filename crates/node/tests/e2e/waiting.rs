@@ -5,10 +5,11 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::Stdio,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use node::development::{AUDIENCE, Development, ISSUER};
+use tokio::time::Instant;
 
 use crate::cluster::{Process, ask, command, ok_here, terminate};
 
