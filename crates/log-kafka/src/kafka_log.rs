@@ -338,3 +338,7 @@ impl Log for Engine {
         Box::pin(self.publisher.flush())
     }
 }
+
+#[cfg(test)]
+#[path = "kafka_log/tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use wire::Topic;
 
 use crate::{
+    consumer::Member,
     identity::{self, Mismatch},
     kafka_log::Engine,
     settings::Asking,
@@ -44,7 +45,7 @@ pub(crate) async fn run(
     nudge: Arc<Notify>,
     stop: CancellationToken,
 ) {
-    let mut gone_before = Vec::new();
+    let gone_before = Arc::new(Mutex::new(Vec::new()));
     for look in 1_u32.. {
         tokio::select! {
             biased;
@@ -52,10 +53,13 @@ pub(crate) async fn run(
             _ = timeout(EVERY, nudge.notified()) => {}
         }
         let (engine_there, client_there) = (Arc::clone(&engine), Arc::clone(&client));
-        let looked =
-            tokio::task::spawn_blocking(move || look_once(&engine_there, &client_there)).await;
-        if let Ok(Ok(mismatches)) = looked {
-            gone_before = judge(&engine, mismatches, &gone_before);
+        let gone_there = Arc::clone(&gone_before);
+        let looked = tokio::task::spawn_blocking(move || {
+            let mut gone = gone_there.lock().expect("no holder of this lock panics");
+            look_once(&engine_there, &client_there, &mut gone);
+        });
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "looking at Kafka");
         }
         if look.is_multiple_of(SETTINGS_EVERY) {
             look_at_settings(&engine).await;
@@ -63,16 +67,18 @@ pub(crate) async fn run(
     }
 }
 
-fn look_once(engine: &Engine, client: &Asking) -> Result<Vec<Mismatch>, String> {
+/// Compares the topics first: another topic has other ends.
+fn look_once(engine: &Engine, client: &Asking, gone: &mut Vec<Topic>) {
     // Takes what the client has to say, which else stays in it.
     while client.poll(Duration::ZERO).is_some() {}
-    let found = identity::compare(client.client(), &engine.layout);
-    match &found {
-        Ok(_) => engine.reach.set_lost(false),
+    match identity::compare(client.client(), &engine.layout) {
+        Ok(mismatches) => {
+            engine.reach.set_lost(false);
+            *gone = judge(engine, mismatches, gone);
+        }
         Err(reason) => tracing::debug!(reason, "the topics of Kafka were not compared"),
     }
-    engine.members().for_each(|member| member.look());
-    found
+    engine.members().for_each(Member::look);
 }
 
 /// Refuses topics that are not those of the epoch map. One that is gone is refused when it is so

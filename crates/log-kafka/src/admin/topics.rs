@@ -10,6 +10,7 @@ use rdkafka::{
     },
     consumer::Consumer,
 };
+use tokio::time::{Instant, sleep};
 use wire::{
     Epoch, Topic,
     record::{ControlRecord, EpochMap},
@@ -27,6 +28,8 @@ use crate::{
 
 /// The brokers have this long for one request.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// How often brokers are asked whether they know a new topic.
+const KNOWN_EVERY: Duration = Duration::from_millis(100);
 /// The first epoch of a cluster; the one of embedded engines is 0.
 const FIRST_EPOCH: Epoch = Epoch::new(1);
 /// The control log keeps everything for this long before it forgets what was replaced.
@@ -319,9 +322,18 @@ async fn set(client: &AdminClient<Events>, target: &Target) -> Result<(), AdminE
 
 async fn write_map(config: &KafkaConfig, wanted: &Wanted) -> Result<(), AdminError> {
     let epoch = current_epoch(config).await?;
-    let present = present(config, &targets(config, wanted, epoch)).await?;
-    let (Some(mail), Some(group)) = (present.topics[1], present.topics[2]) else {
-        return Err(AdminError::Retry("the brokers do not know the new topics yet".into()));
+    let targets = targets(config, wanted, epoch);
+    // Not all brokers know new topics at once.
+    let until = Instant::now() + ANSWER_WITHIN;
+    let (mail, group) = loop {
+        let present = present(config, &targets).await?;
+        if let (Some(mail), Some(group)) = (present.topics[1], present.topics[2]) {
+            break (mail, group);
+        }
+        if Instant::now() > until {
+            return Err(AdminError::Retry("the brokers do not know the new topics yet".into()));
+        }
+        sleep(KNOWN_EVERY).await;
     };
     let map = EpochMap {
         epoch,

@@ -94,12 +94,13 @@ fn judge(
     match committed {
         None if low > 0 => Err(format!(
             "nothing of {name} is committed and its records below {low} are deleted: they may never \
-             have been read. If they were, or are given up, commit {low} for the group of that name"
+             have been read. If they were, or are given up: with all workers stopped, commit {low} for \
+             the group of that name"
         )),
         Some(committed) if committed < low => Err(format!(
             "{name} is committed to {committed} and its records below {low} are deleted: {} were \
-             never read. Raise retention.ms; to give them up, commit {low} for the group of that \
-             name",
+             never read. Raise retention.ms; to give them up: with all workers stopped, commit {low} \
+             for the group of that name",
             low - committed
         )),
         Some(committed) if committed > high => Err(format!(

@@ -5,4 +5,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod contract;
+mod faults;
+mod operate;
 mod world;
