@@ -1,6 +1,12 @@
 //! What the store is told.
 
-use std::{collections::HashMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 use wire::limits::TTL_MAX;
 
@@ -20,8 +26,8 @@ pub struct CqlConfig {
     pub ca_file: Option<PathBuf>,
     /// Connections are encrypted. Without [`Self::ca_file`] the system's certificates are used.
     pub tls: bool,
-    /// Addresses to connect to in place of those the nodes say, for forwarded ports.
-    pub translate: HashMap<SocketAddr, SocketAddr>,
+    /// Where to connect to in place of the addresses the nodes say, for forwarded ports.
+    pub translate: HashMap<IpAddr, SocketAddr>,
     /// Requests at one time; more wait.
     pub in_flight_max: usize,
     /// A write is answered within this, attempts included.

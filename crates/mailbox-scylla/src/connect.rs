@@ -1,7 +1,12 @@
 //! From the configuration to a session.
 
 use std::{
-    collections::HashMap, future::Future, net::SocketAddr, pin::Pin, sync::Arc, time::Duration,
+    collections::HashMap,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+    time::Duration,
 };
 
 use scylla::{
@@ -25,10 +30,10 @@ use scylla::{
 
 use crate::{CqlConfig, OpenError, requests::attempt_within, tls};
 
-/// Opening ends within this.
-const OPEN_WITHIN: Duration = Duration::from_secs(9);
+/// Connecting ends within this.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(9);
 
-/// One connection is there within this.
+/// One connection is made within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 
 /// A read that no node answered within this is asked of another one too, and of a third.
@@ -48,7 +53,7 @@ pub(crate) struct Profiles {
 /// Connects.
 ///
 /// # Errors
-/// [`OpenError`], within [`OPEN_WITHIN`].
+/// [`OpenError`], within [`CONNECTED_WITHIN`].
 ///
 /// # Cancel safety
 /// Nothing stays behind.
@@ -61,7 +66,7 @@ pub(crate) async fn connect(config: &CqlConfig) -> Result<Session, OpenError> {
         .known_nodes(&config.nodes)
         .connection_timeout(CONNECT_WITHIN)
         .keyspaces_to_fetch([&config.keyspace])
-        .default_execution_profile_handle(profile(config, OPEN_WITHIN, None));
+        .default_execution_profile_handle(profile(config, CONNECTED_WITHIN, None));
     if let Some((user, password)) = &config.user {
         builder = builder.user(user, password.expose());
     }
@@ -72,7 +77,7 @@ pub(crate) async fn connect(config: &CqlConfig) -> Result<Session, OpenError> {
         let translate = Translate(config.translate.clone());
         builder = builder.address_translator(Arc::new(translate));
     }
-    match tokio::time::timeout(OPEN_WITHIN, builder.build()).await {
+    match tokio::time::timeout(CONNECTED_WITHIN, builder.build()).await {
         Ok(Ok(session)) => {
             check_datacenter(config, &session)?;
             Ok(session)
@@ -80,7 +85,7 @@ pub(crate) async fn connect(config: &CqlConfig) -> Result<Session, OpenError> {
         Ok(Err(error)) => Err(of_new_session(config, &error)),
         Err(_late) => {
             let nodes = config.nodes.join(", ");
-            let seconds = OPEN_WITHIN.as_secs();
+            let seconds = CONNECTED_WITHIN.as_secs();
             Err(OpenError::Unreachable(format!("{nodes}: no answer within {seconds} s")))
         }
     }
@@ -160,6 +165,7 @@ pub(crate) fn datacenters(session: &Session) -> Vec<String> {
     found
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the driver may add kinds")]
 fn of_new_session(config: &CqlConfig, error: &NewSessionError) -> OpenError {
     let NewSessionError::MetadataError(MetadataError::ConnectionPoolError(
         ConnectionPoolError::Broken { last_connection_error },
@@ -185,7 +191,7 @@ fn of_new_session(config: &CqlConfig, error: &NewSessionError) -> OpenError {
         ConnectionError::IoError(io) if io.kind() == std::io::ErrorKind::InvalidData => {
             OpenError::refused(
                 format!("no encrypted connection can be made: {io}"),
-                "look at ca_file, at the names in the nodes' certificates, and whether they encrypt",
+                "look at ca_file, at the names in the nodes' certificates, and at their settings",
             )
         }
         _ => unreachable_nodes(config, last_connection_error),
@@ -196,8 +202,9 @@ fn unreachable_nodes(config: &CqlConfig, error: &ConnectionError) -> OpenError {
     OpenError::Unreachable(format!("{}: {error}", config.nodes.join(", ")))
 }
 
-/// Addresses to use in place of those the nodes say; others are used as they are.
-struct Translate(HashMap<SocketAddr, SocketAddr>);
+/// Addresses to use in place of those the nodes say; others are used as they are. A node says no
+/// port: the driver takes that of the node it learnt it from.
+struct Translate(HashMap<IpAddr, SocketAddr>);
 
 impl AddressTranslator for Translate {
     fn translate_address<'a, 'b, 'c>(
@@ -210,7 +217,7 @@ impl AddressTranslator for Translate {
         Self: 'c,
     {
         let address = peer.untranslated_address();
-        let translated = self.0.get(&address).copied().unwrap_or(address);
+        let translated = self.0.get(&address.ip()).copied().unwrap_or(address);
         Box::pin(std::future::ready(Ok(translated)))
     }
 }

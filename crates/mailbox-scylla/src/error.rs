@@ -34,6 +34,7 @@ impl OpenError {
     }
 
     /// Of a statement that could not be prepared.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the driver may add kinds")]
     pub(crate) fn of_prepare(error: &PrepareError) -> Self {
         match error {
             PrepareError::ConnectionPoolError(error) => Self::Unreachable(error.to_string()),

@@ -26,6 +26,7 @@ impl Failure {
 }
 
 impl From<ExecutionError> for Failure {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the driver may add kinds")]
     fn from(error: ExecutionError) -> Self {
         let reason = error.to_string();
         if matches!(error, ExecutionError::RequestTimeout(_)) {
@@ -42,6 +43,7 @@ impl From<ExecutionError> for Failure {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the driver may add kinds")]
 fn of_attempt(error: &RequestAttemptError, reason: String) -> Failure {
     use RequestAttemptError as E;
     match error {

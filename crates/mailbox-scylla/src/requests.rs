@@ -20,8 +20,8 @@ use tokio::{
 
 use crate::{failure::Failure, health::Health, statements::Statements, stats::Counters};
 
-/// The time of one attempt: three fit into the time of a request, and the pauses between them, since
-/// one or two of them may meet a node that does not answer.
+/// The time of one attempt: three fit into the time of a request, and the pauses between them,
+/// since one or two of them may meet a node that does not answer.
 pub(crate) fn attempt_within(within: Duration) -> Duration {
     within * 3 / 10
 }

@@ -111,8 +111,8 @@ pub async fn apply(
         take(&session, rest.into_iter().skip(claim_needs), &mut on_step).await
     };
     let taken = taken.await;
-    claim.give_back().await?;
-    taken
+    let given_back = claim.give_back().await;
+    taken.and(given_back)
 }
 
 async fn take(

@@ -1,6 +1,6 @@
 //! The store as its users hold it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use ports::{Entities, Mailbox};
 
@@ -13,6 +13,9 @@ use crate::{
     schema,
     statements::Statements,
 };
+
+/// Connecting, looking at the schema and preparing the statements end within this.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Mailboxes and entities in one keyspace.
 pub struct CqlStore {
@@ -31,6 +34,15 @@ impl CqlStore {
     /// # Cancel safety
     /// Nothing stays behind.
     pub async fn open(config: CqlConfig, wall_clock: fn() -> u64) -> Result<Self, OpenError> {
+        let opening = tokio::time::timeout(OPEN_WITHIN, Self::open_now(config, wall_clock));
+        let late = || {
+            let seconds = OPEN_WITHIN.as_secs();
+            OpenError::Unreachable(format!("it was not opened within {seconds} s"))
+        };
+        opening.await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn open_now(config: CqlConfig, wall_clock: fn() -> u64) -> Result<Self, OpenError> {
         let session = connect::connect(&config).await?;
         schema::fits(&session, &config).await?;
         let profiles = Profiles::new(&config);

@@ -1,18 +1,18 @@
 //! The one place where tables are written down, and where the databases differ.
 //!
-//! *Rows* live in partitions of (user, bucket), see [`crate::bucket`], ordered by position. They are
-//! written once with their log time as timestamp, for the database sorts them into windows by it,
-//! and forgets a whole window when all of it has expired. `log_ms` and `expires_ms` are columns too:
-//! readers compare them with their own clock, so that expiry does not depend on when the database
-//! forgets. A deletion (erasure) is remembered for longer than the log is kept, so that a row that a
-//! replay writes stays away.
+//! *Rows* live in partitions of (user, bucket), see [`crate::bucket`], ordered by position. They
+//! are written once with their log time as timestamp, for the database sorts them into windows by
+//! it, and forgets a whole window when all of it has expired. `log_ms` and `expires_ms` are columns
+//! too: readers compare them with their own clock, so that expiry does not depend on when the
+//! database forgets. A deletion (erasure) is remembered for longer than the log is kept, so that a
+//! row that a replay writes stays away.
 //!
 //! *Buckets* list a mailbox's buckets, newest first, with the newest position in each: the first of
 //! them is the head. They have no time to live, so that a head never moves back; the timestamp is
 //! the position, so that the highest wins. A head is written when a quorum has the rows below it:
-//! were both in one partition and one write, a write that failed halfway could show the head of rows
-//! that a later reader does not find. `log_ms` says when the newest row came, and with it which
-//! buckets hold nothing any more.
+//! were both in one partition and one write, a write that failed halfway could show the head of
+//! rows that a later reader does not find. `log_ms` says when the newest row came, and with it
+//! which buckets hold nothing any more.
 //!
 //! *Cursors*, *marks* and *entities* carry positions as timestamps too; how is said where they are
 //! written. Nothing uses compare-and-set, counters, change capture, views or secondary indexes.

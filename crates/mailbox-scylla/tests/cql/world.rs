@@ -2,7 +2,6 @@
 
 use std::{
     cell::Cell,
-    collections::HashMap,
     net::SocketAddr,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -30,7 +29,11 @@ pub(crate) fn advance(by: Duration) {
     NOW_MS.set(now_ms() + millis(by));
 }
 
-#[allow(clippy::disallowed_methods, reason = "a database has no other clock")]
+#[allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "a database has no other clock"
+)]
 pub(crate) fn real_ms() -> u64 {
     millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap())
 }
@@ -92,7 +95,8 @@ pub(crate) async fn prepared() -> CqlConfig {
 /// A store whose connections go through a relay.
 pub(crate) async fn open_through(relay: &Relay) -> CqlStore {
     let mut config = prepared().await;
-    config.translate = nodes().into_iter().zip(relay.addresses()).collect::<HashMap<_, _>>();
+    let ips = nodes().into_iter().map(|node| node.ip());
+    config.translate = ips.zip(relay.addresses()).collect();
     config.nodes = relay.addresses().iter().map(ToString::to_string).collect();
     CqlStore::open(config, now_ms).await.unwrap()
 }

@@ -53,9 +53,10 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("quinn", &["link"], "link hides QUIC"),
     ("quinn-proto", &["link"], "link hides QUIC"),
     ("quinn-udp", &["link"], "link hides QUIC"),
-    // The edge fetches the identity provider's keys over HTTPS. The client of Redis takes the
-    // cryptography that its caller has chosen for the process.
-    ("rustls", &["link", "edge", "presence-redis"], "link hides TLS"),
+    // The edge fetches the identity provider's keys over HTTPS, the database's driver is told how
+    // to encrypt in the words of rustls, and the client of Redis takes the cryptography that its
+    // caller has chosen for the process.
+    ("rustls", &["link", "edge", "mailbox-scylla", "presence-redis"], "link hides TLS"),
     ("ureq", &["edge"], "only the edge fetches keys from an identity provider"),
     ("fjall", &["embedded"], "only node names an engine, only embedded knows this one"),
     ("rdkafka", &["log-kafka"], "only node names an engine, only log-kafka knows this one"),
