@@ -14,6 +14,11 @@ const NODE: &str = include_str!("../../engines/cassandra/cassandra.yaml");
 const LOGGING: &str = include_str!("../../engines/cassandra/logback.xml");
 const JAVA: &str = include_str!("../../engines/cassandra/java.args");
 
+/// A node asks those it knows who else there is. The seed goes on without an answer after this; the
+/// others give up and end after twice this, which on a busy machine must not be too soon.
+const ASK_SEED_MS: u32 = 2000;
+const ASK_OTHERS_MS: u32 = 30_000;
+
 /// Said once, when the first password can be checked.
 const HAS_USERS: &str = "Created default superuser role";
 
@@ -32,7 +37,8 @@ pub(crate) fn lay_out(plan: &Plan) -> anyhow::Result<Vec<Member>> {
         let address = plan.block.address(id);
         let settings = fill(NODE, &[("ADDRESS", &address), ("SEED", &seed)]);
         let name = format!("cassandra-{id}");
-        let command = command(plan, &name, &settings, &class_path)?;
+        let ask_ms = if id == 1 { ASK_SEED_MS } else { ASK_OTHERS_MS };
+        let command = command(plan, &name, &settings, &class_path, ask_ms)?;
         let addresses = [("plain", format!("{address}:9042"))];
         members.push(plan.member(&name, Kind::Cassandra, &addresses, command));
     }
@@ -40,7 +46,7 @@ pub(crate) fn lay_out(plan: &Plan) -> anyhow::Result<Vec<Member>> {
         let address = plan.block.address(4);
         let settings = fill(NODE, &[("ADDRESS", &address), ("SEED", &address)])
             + &secured(&text(&certificates.store));
-        let command = command(plan, "cassandra-tls", &settings, &class_path)?;
+        let command = command(plan, "cassandra-tls", &settings, &class_path, ASK_SEED_MS)?;
         let addresses = [("tls", format!("{address}:9042"))];
         members.push(plan.member("cassandra-tls", Kind::CassandraTls, &addresses, command));
     }
@@ -66,6 +72,7 @@ fn command(
     name: &str,
     settings: &str,
     class_path: &str,
+    ask_ms: u32,
 ) -> anyhow::Result<Vec<String>> {
     let data = plan.data(name)?;
     let settings = plan.write(&format!("{name}.yaml"), settings)?;
@@ -74,6 +81,7 @@ fn command(
         text(&plan.java),
         format!("@{}", conf.join("cassandra.java.args").display()),
         format!("-Xmx{}m", if plan.wanted.nodes == 1 { 192 } else { 128 }),
+        format!("-Dcassandra.ring_delay_ms={ask_ms}"),
         format!("-Dlogback.configurationFile=file://{}", conf.join("logback.xml").display()),
         format!("-Dcassandra.config=file://{}", settings.display()),
         format!("-Dcassandra.storagedir={}", data.display()),

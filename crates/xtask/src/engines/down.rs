@@ -13,7 +13,7 @@ use super::{
 
 /// What `up` writes into a folder, besides logs and the lock.
 pub(crate) const WRITTEN: &[&str] =
-    &["engines.json", "engines.json.new", "posthorn.toml", "conf", "data", "logs", "tls"];
+    &["engines.json", "engines.json.new", "posthorn.toml", "conf", "data", "logs", "mesh", "tls"];
 
 /// A broker leaves in order within this, when the others are there to let it go.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);

@@ -10,16 +10,13 @@ use std::{
 
 use anyhow::{Context as _, bail, ensure};
 
-use super::state::Wanted;
-
 /// Programs, what shows that they are there, and the packages of Debian and Fedora.
 const PROGRAMS: &[(&str, &str, &str)] = &[
     ("mvn", "maven", "maven"),
     ("redis-server", "redis-server", "redis"),
     ("redis-cli", "redis-tools", "redis"),
+    ("openssl", "openssl", "openssl"),
 ];
-
-const SECURED: &[(&str, &str, &str)] = &[("openssl", "openssl", "openssl")];
 
 /// What every engine listens on, each on an address of its own; tried before a block is taken.
 const PORTS: &[u16] = &[6379, 6380, 7000, 7001, 9042, 9092, 9093, 9094];
@@ -52,10 +49,8 @@ fn java_version(said: &str) -> Option<u32> {
 ///
 /// # Errors
 /// Names all that are missing and what installs them.
-pub(crate) fn programs(wanted: Wanted) -> anyhow::Result<()> {
-    let secured = if wanted.secured { SECURED } else { &[] };
-    let all = PROGRAMS.iter().chain(secured);
-    let missing: Vec<_> = all.filter(|(program, ..)| !is_installed(program)).collect();
+pub(crate) fn programs() -> anyhow::Result<()> {
+    let missing: Vec<_> = PROGRAMS.iter().filter(|(program, ..)| !is_installed(program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

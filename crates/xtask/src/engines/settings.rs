@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    certificates::Certificates,
     plan::{PASSWORD, USER},
     redis::SERVICE,
     state::{Kind, State},
@@ -46,12 +47,12 @@ pub(crate) fn own_program() -> PathBuf {
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn write(dir: &Path, state: &State) -> anyhow::Result<()> {
-    Ok(fs::write(dir.join("posthorn.toml"), configuration(state))?)
+pub(crate) fn write(dir: &Path, state: &State, mesh: &Certificates) -> anyhow::Result<()> {
+    Ok(fs::write(dir.join("posthorn.toml"), configuration(state, mesh))?)
 }
 
-/// A configuration file with these engines; what is not about engines stays at its default.
-fn configuration(state: &State) -> String {
+/// A configuration file with these engines and a mesh; all else stays at its default.
+fn configuration(state: &State, mesh: &Certificates) -> String {
     let list = |addresses: String| format!("{:?}", addresses.split(',').collect::<Vec<_>>());
     let replication = match state.wanted.nodes {
         1 => "unsafe_replication = true\n",
@@ -69,10 +70,18 @@ fn configuration(state: &State) -> String {
          {replication}\n\
          [redis]\n\
          mode = \"single\"\n\
-         nodes = {}\n",
+         nodes = {}\n\n\
+         [mesh]\n\
+         listen = \"127.0.0.1:0\"\n\
+         ca_file = {:?}\n\
+         certificate_file = {:?}\n\
+         key_file = {:?}\n",
         list(state.addresses(Kind::Kafka)),
         list(state.addresses(Kind::Cassandra)),
         list(state.addresses(Kind::Redis)),
+        mesh.ca,
+        mesh.certificate,
+        mesh.key,
     )
 }
 
@@ -108,4 +117,42 @@ pub(crate) fn next_steps(dir: &Path, state: &State) -> String {
          cargo xtask engines down --dir {dir}\n",
         config = config.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::state::example, *};
+
+    fn mesh() -> Certificates {
+        let file = |name: &str| PathBuf::from("/x/mesh").join(name);
+        Certificates {
+            ca: file("ca"),
+            certificate: file("own"),
+            key: file("key"),
+            store: file("p"),
+        }
+    }
+
+    #[test]
+    fn a_configuration_names_every_engine_and_the_mesh() {
+        let mut state = example();
+        let text = configuration(&state, &mesh());
+        for line in
+            ["engines = \"cluster\"", "brokers = [\"127.1.2.1:9092\"]", "ca_file = \"/x/mesh/ca\""]
+        {
+            assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
+        }
+        assert!(!text.contains("unsafe_replication"), "three of each are safe");
+        state.wanted.nodes = 1;
+        assert!(configuration(&state, &mesh()).contains("unsafe_replication = true"));
+    }
+
+    #[test]
+    fn variables_name_only_what_is_up() {
+        let variables = variables(Path::new("/x"), &example());
+        let names: Vec<_> = variables.iter().map(|(name, _)| *name).collect();
+        let expected = ["POSTHORN_TEST_KAFKA", "POSTHORN_TEST_REDIS"];
+        assert_eq!(names[..2], expected);
+        assert_eq!(names[2..], ["POSTHORN_ENGINES", "POSTHORN_ENGINES_DIR"]);
+    }
 }

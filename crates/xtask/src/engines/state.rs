@@ -233,30 +233,31 @@ fn text(value: &Value, key: &str) -> anyhow::Result<String> {
     value[key].as_str().map(str::to_owned).with_context(|| format!("no {key}"))
 }
 
+/// Two members for tests, one of which was never started.
+#[cfg(test)]
+pub(crate) fn example() -> State {
+    let member = |name: &str, kind, process| Member {
+        name: name.to_owned(),
+        kind,
+        addresses: BTreeMap::from([("plain".to_owned(), "127.1.2.1:9092".to_owned())]),
+        command: vec!["java".to_owned(), "-cp".to_owned(), "a b".to_owned()],
+        log: PathBuf::from("/x/logs/a.log"),
+        process,
+    };
+    State {
+        wanted: Wanted { nodes: 3, redis_all: true, secured: false },
+        ca: None,
+        members: vec![
+            member("kafka-1", Kind::Kafka, Some(Process { pid: 7, started: 9 })),
+            member("redis", Kind::Redis, None),
+        ],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    /// Two members, one of which was never started.
-    pub(crate) fn example() -> State {
-        let member = |name: &str, kind, process| Member {
-            name: name.to_owned(),
-            kind,
-            addresses: BTreeMap::from([("plain".to_owned(), "127.1.2.1:9092".to_owned())]),
-            command: vec!["java".to_owned(), "-cp".to_owned(), "a b".to_owned()],
-            log: PathBuf::from("/x/logs/a.log"),
-            process,
-        };
-        State {
-            wanted: Wanted { nodes: 3, redis_all: true, secured: false },
-            ca: None,
-            members: vec![
-                member("kafka-1", Kind::Kafka, Some(Process { pid: 7, started: 9 })),
-                member("redis", Kind::Redis, None),
-            ],
-        }
-    }
 
     #[test]
     fn what_is_written_is_read_again() {
