@@ -88,6 +88,9 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
             drain: drain.clone(),
         };
         listener.spawn(admin.serve(surface));
+        if let Some(address) = admin_address {
+            tracing::info!(admin = %address, "the admin listener answers");
+        }
     }
     let mut cluster = tokio::select! {
         biased;

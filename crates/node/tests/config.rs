@@ -91,3 +91,102 @@ fn the_default_file_is_the_defaults() {
     assert_eq!(loaded.config, Config::default());
     assert_eq!(loaded.given.len(), Config::default().settings().len());
 }
+
+/// A cluster of many processes that can be right, with all roles.
+const CLUSTER: &str = r#"
+[node]
+engines = "cluster"
+name = "node-1"
+[listen]
+certificate_file = "/x"
+key_file = "/x"
+[identity]
+issuer = "x"
+jwks = "x"
+[kafka]
+brokers = ["kafka-1:9092", "[::1]:9092"]
+[cql]
+nodes = ["10.0.0.1:9042"]
+[redis]
+nodes = ["redis:6379"]
+[mesh]
+address = "10.0.0.2:4435"
+ca_file = "/x"
+certificate_file = "/x"
+key_file = "/x"
+"#;
+
+/// The settings of a cluster with these changes; all parts must be in the error.
+fn unfit(flags: &[&str], parts: &[&str]) {
+    let config = load(CLUSTER, &[], flags).unwrap().config;
+    let message = config.check().unwrap_err().to_string();
+    for part in parts {
+        assert!(message.contains(part), "{part:?} is not in:\n{message}");
+    }
+}
+
+fn fit(flags: &[&str]) {
+    let config = load(CLUSTER, &[], flags).unwrap().config;
+    config.check().unwrap_or_else(|failure| panic!("{flags:?}: {failure}"));
+}
+
+#[test]
+fn a_cluster_says_what_it_is_missing() {
+    fit(&[]);
+    for setting in [
+        "kafka.brokers",
+        "cql.nodes",
+        "redis.nodes",
+        "mesh.ca_file",
+        "mesh.certificate_file",
+        "mesh.key_file",
+        "listen.key_file",
+        "identity.jwks",
+    ] {
+        unfit(&[&format!("{setting}=")], &["PH0105", setting]);
+    }
+    unfit(&["mesh.address="], &["PH0105", "mesh.address", "mesh.listen"]);
+    fit(&["mesh.address=", "mesh.listen=10.0.0.2:4435"]);
+    fit(&["mesh.address=", "node.roles=mail-worker"]);
+}
+
+#[test]
+fn addresses_and_names_of_a_cluster_are_looked_at() {
+    for wrong in ["kafka", "kafka:", ":9092", "kafka:x", "kafka:0", "::1", "a b:1"] {
+        unfit(&[&format!("kafka.brokers=kafka:9092,{wrong}")], &["PH0102", "kafka.brokers", wrong]);
+        unfit(&[&format!("mesh.address={wrong}")], &["PH0102", "mesh.address"]);
+    }
+    for wrong in ["node.name=a/b", "kafka.prefix=", "cql.keyspace=Big", "redis.prefix={x}"] {
+        let setting = wrong.split('=').next().unwrap();
+        unfit(&[wrong], &["PH0102", setting]);
+    }
+    unfit(&["redis.nodes=a:1,b:1"], &["PH0107", "redis.mode", "sentinel"]);
+    fit(&["redis.nodes=a:1,b:1", "redis.mode=cluster"]);
+    unfit(&["redis.mode=sentinel", "redis.service="], &["PH0102", "redis.service"]);
+    unfit(&["kafka.log_keep=10m"], &["PH0107", "kafka.log_keep", "edge.lag_max"]);
+    let config = load(CLUSTER, &[], &["node.name="]).unwrap().config;
+    assert!(!config.node_name().unwrap().is_empty());
+}
+
+#[test]
+fn half_a_login_or_certificates_without_encryption_are_refused() {
+    unfit(&["kafka.user=x", "kafka.password=y"], &["PH0105", "kafka.sasl_mechanism"]);
+    unfit(&["kafka.sasl_mechanism=PLAIN", "kafka.user=x"], &["PH0105", "kafka.password"]);
+    fit(&["kafka.sasl_mechanism=SCRAM-SHA-512", "kafka.user=x", "kafka.password=y"]);
+    unfit(&["cql.user=x"], &["PH0105", "cql.password"]);
+    unfit(&["redis.user=x"], &["PH0105", "redis.password"]);
+    fit(&["redis.password=x"]);
+    for section in ["kafka", "cql", "redis"] {
+        let (ca, tls) = (format!("{section}.ca_file=/x"), format!("{section}.tls=true"));
+        unfit(&[&ca], &["PH0107", &format!("{section}.tls")]);
+        fit(&[&ca, &tls]);
+    }
+    unfit(&["kafka.tls=true", "kafka.key_file=/x"], &["PH0107", "kafka.certificate_file"]);
+}
+
+#[test]
+fn settings_of_engines_that_are_not_used_are_not_looked_at() {
+    fit(&["engine.mail_partitions=0", "engine.window=0s"]);
+    let embedded = ["node.engines=embedded", "kafka.brokers=x", "mesh.ca_file=", "cql.user=x"];
+    fit(&embedded);
+}

@@ -83,7 +83,7 @@ async fn look(
         good("dead letters", "none")
     } else {
         let found = format!("{letters}{}", if letters == 1000 { " or more" } else { "" });
-        let remedy = "look at them with `posthorn admin dead-letters`";
+        let remedy = "look at them with `posthorn admin deadletters list`";
         finding(State::Doubtful, "dead letters", found, remedy)
     });
     Ok(())

@@ -44,7 +44,7 @@ impl Distributed {
         let (kafka, cql, redis) =
             (config.kafka_config()?, config.cql_config(), config.redis_config()?);
         let kafka = patience::open(EngineName::Kafka, standing, async || {
-            KafkaLog::open(kafka.clone()).await.map_err(Hindrance::from)
+            KafkaLog::open(kafka.clone()).await.map_err(|error| hindrance(error, &kafka.brokers))
         });
         let cql = patience::open(EngineName::Cql, standing, async || {
             CqlStore::open(cql.clone(), wall_clock_ms).await.map_err(Hindrance::from)
@@ -109,13 +109,14 @@ async fn close(engine: EngineName, within: Duration, closing: impl Future<Output
     }
 }
 
-impl From<log_kafka::OpenError> for Hindrance {
-    fn from(error: log_kafka::OpenError) -> Self {
-        match error {
-            log_kafka::OpenError::Unreachable(what) => Self::Unreachable(what),
-            log_kafka::OpenError::NotReady { what, remedy } => Self::NotReady { what, remedy },
-            log_kafka::OpenError::Refused { what, remedy } => Self::Refused { what, remedy },
+/// The client of Kafka does not say whom it could not reach.
+fn hindrance(error: log_kafka::OpenError, brokers: &[String]) -> Hindrance {
+    match error {
+        log_kafka::OpenError::Unreachable(what) => {
+            Hindrance::Unreachable(format!("{} does not answer: {what}", brokers.join(", ")))
         }
+        log_kafka::OpenError::NotReady { what, remedy } => Hindrance::NotReady { what, remedy },
+        log_kafka::OpenError::Refused { what, remedy } => Hindrance::Refused { what, remedy },
     }
 }
 

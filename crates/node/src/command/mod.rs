@@ -54,7 +54,9 @@ fn on_all_cores(command: impl Future<Output = Outcome>) -> Outcome {
 
 /// Runs a command that talks to a cluster and ends.
 fn on_one_core(command: impl Future<Output = Outcome>) -> Outcome {
-    let telemetry = Telemetry { level: "error".to_owned(), ..Telemetry::default() };
+    // What goes wrong with an engine the command itself says.
+    let level = "error,scylla=off,librdkafka=off,rdkafka=off".to_owned();
+    let telemetry = Telemetry { level, ..Telemetry::default() };
     telemetry::start(&telemetry)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;

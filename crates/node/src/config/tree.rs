@@ -206,7 +206,8 @@ section! {
         /// `text` for people, `json` for machines.
         format: LogFormat = LogFormat::Text;
         /// What is logged: `error`, `warn`, `info`, `debug` or `trace`, also for single parts as in
-        /// `info,edge=debug`. The variable `RUST_LOG` is stronger.
+        /// `info,edge=debug`. The driver of the database is silent unless named:
+        /// `info,scylla=warn`. The variable `RUST_LOG` is stronger.
         level: String = "info".to_owned();
     }
 }

@@ -170,7 +170,10 @@ const KAFKA: &[Number<log_kafka::Stats>] = &[
         "Times a partition was paused because its worker did not keep up."
         |seen| seen.0.paused),
     number!(GAUGE "posthorn_kafka_partitions" ["log"] "Partitions this process was given."
-        |seen| { "mail": partitions(&seen.0, Topic::Mail), "group": partitions(&seen.0, Topic::Group) }),
+    |seen| {
+        "mail": partitions(&seen.0, Topic::Mail),
+        "group": partitions(&seen.0, Topic::Group),
+    }),
     number!(GAUGE "posthorn_kafka_lag_records" ["log"]
         "Records in these partitions that are not finished."
         |seen| { "mail": lag(&seen.0, Topic::Mail), "group": lag(&seen.0, Topic::Group) }),

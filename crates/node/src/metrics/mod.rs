@@ -83,8 +83,9 @@ pub fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
          Generated from the program; do not edit. `GET /metrics` of the admin listener gives them \
-         in the Prometheus text format. A role that a process does not play has no metrics, nor have \
-         engines it does not use. Values of labels come from closed lists; no label is ever an id.\n\n\
+         in the Prometheus text format. A role that a process does not play has no metrics, nor \
+         have engines it does not use. Values of labels come from closed lists; no label is ever \
+         an id.\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",
     );
     for family in registry.gather() {

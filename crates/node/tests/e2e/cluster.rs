@@ -126,14 +126,18 @@ impl Dev {
     }
 
     fn ask(&self, method: &str, path: &str) -> String {
-        let mut stream = TcpStream::connect(self.admin).unwrap();
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        ask(self.admin, method, path)
     }
+}
+
+/// What an admin listener answers, headers included.
+pub(crate) fn ask(admin: SocketAddr, method: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 pub(crate) fn terminate(child: &Child) {
@@ -170,6 +174,14 @@ pub(crate) fn run(data: &Path, arguments: &str, input: &str) -> Output {
 /// The standard output of a command that must succeed.
 pub(crate) fn ok(data: &Path, arguments: &str, input: &str) -> String {
     let output = run(data, arguments, input);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "posthorn {arguments}: {stderr}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// As [`ok`], for a command without a data folder.
+pub(crate) fn ok_here(arguments: &str) -> String {
+    let output = command(arguments).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "posthorn {arguments}: {stderr}");
     String::from_utf8(output.stdout).unwrap()

@@ -273,3 +273,28 @@ fn a_person_has_ten_devices_and_another_one_for_each_that_is_revoked() {
     ok(data, "send --as alice --to bob hello", "");
     assert_eq!(ok(data, "recv --as bob --device one-more", ""), "alice: hello\n");
 }
+
+#[test]
+fn an_erased_mailbox_is_empty_and_what_comes_later_arrives() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let dev = Dev::start(data);
+    ok(data, "send --as alice --to bob before", "");
+    let erase = format!(
+        "admin erase --issuer {} --subject bob -o json --set node.data={}",
+        node::development::ISSUER,
+        data.display()
+    );
+    let used = command(&erase).output().unwrap();
+    assert_eq!(used.status.code(), Some(3), "a running process has the data");
+    assert_eq!(dev.terminate(), Some(0));
+    let rows = |arguments: &str| {
+        let output = command(&format!("{erase} {arguments}")).output().unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        line["rows"].as_u64().unwrap()
+    };
+    assert_eq!((rows(""), rows("--yes"), rows("")), (1, 1, 0));
+    let _dev = Dev::start(data);
+    ok(data, "send --as alice --to bob after", "");
+    assert_eq!(ok(data, "recv --as bob", ""), "alice: after\n");
+}

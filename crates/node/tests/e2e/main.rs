@@ -6,3 +6,4 @@ mod commands;
 mod groups;
 mod promises;
 mod readme;
+mod waiting;

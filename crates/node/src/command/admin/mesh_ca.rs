@@ -52,7 +52,12 @@ pub struct IssueArgs {
     #[arg(long, value_enum)]
     pub role: Vec<MeshRole>,
     /// How long the certificate is good
-    #[arg(long, value_name = "DAYS", default_value_t = 825, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    #[arg(
+        long,
+        value_name = "DAYS",
+        default_value_t = 825,
+        value_parser = clap::value_parser!(u32).range(1..=3650),
+    )]
     pub days: u32,
 }
 

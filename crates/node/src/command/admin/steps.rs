@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     cli::{Format, OutputArgs},
-    failure::Outcome,
+    failure::{Failure, Outcome},
     output,
 };
 
@@ -59,8 +59,8 @@ impl Plan {
         self.show_steps()?;
         self.tell(&match self.open() {
             0 => "Nothing is to be done.".to_owned(),
-            1 => format!("1 step is to be done: `{}` takes it.", self.apply),
-            open => format!("{open} steps are to be done: `{}` takes them.", self.apply),
+            1 => format!("1 step is to be done: `{}`, with the same flags.", self.apply),
+            open => format!("{open} steps are to be done: `{}`, with the same flags.", self.apply),
         })
     }
 
@@ -72,11 +72,11 @@ impl Plan {
         self.show_steps()?;
         self.tell(&match self.open() {
             0 => "Nothing is to be done.".to_owned(),
-            _ => format!("This was a dry run: nothing was changed. `{}` does it.", self.apply),
+            _ => "This was a dry run: nothing was changed. The same with --yes does it.".to_owned(),
         })
     }
 
-    /// Prints the steps that were done before; [`Progress::taken`] goes on with the others.
+    /// Says what begins; [`Progress`] prints the steps in their order.
     ///
     /// # Errors
     /// When the output is closed.
@@ -84,10 +84,7 @@ impl Plan {
         if self.output.format == Format::Text {
             output::line(&format!("{}: {} steps.\n", self.subject, self.steps.len()))?;
         }
-        for (index, step) in self.steps.iter().enumerate().filter(|(_, step)| step.done) {
-            output::print(&self.step(index + 1, step, Stage::Done))?;
-        }
-        Ok(Progress { plan: self, taken: 0, closed: None })
+        Ok(Progress { plan: self, next: 0, taken: 0, closed: None })
     }
 
     /// Steps that are to be done.
@@ -127,35 +124,57 @@ impl Plan {
 /// A plan whose steps are being taken.
 pub struct Progress<'a> {
     plan: &'a Plan,
+    /// Steps before this one were printed.
+    next: usize,
     taken: usize,
     /// Why nothing can be printed any more.
-    closed: Option<crate::failure::Failure>,
+    closed: Option<Failure>,
 }
 
 impl Progress<'_> {
-    /// Prints a step that has just been done. What was begun goes on when the output is closed;
-    /// [`Progress::end`] tells.
+    /// Prints a step that has just been done, unless it was done before. What was begun goes on
+    /// when the output is closed; [`Progress::end`] tells.
     pub fn taken(&mut self, step: &Step) {
-        self.taken += 1;
-        let place = self.plan.steps.iter().position(|one| one.what == step.what);
-        // What came up since the plan was made has no number in it.
-        let number = place.map_or(self.plan.steps.len() + 1, |index| index + 1);
-        if self.closed.is_none() {
-            let printed = output::print(&self.plan.step(number, step, Stage::Taken));
-            self.closed = printed.err();
+        let steps = &self.plan.steps;
+        // What came up since the plan was made has no place in it.
+        let place = steps.iter().position(|one| one.what == step.what).unwrap_or(steps.len());
+        if steps.get(place).is_some_and(|one| one.done) {
+            return;
         }
+        self.pass(place);
+        self.taken += 1;
+        self.print(place, step, Stage::Taken);
+        self.next = self.next.max(place + 1);
     }
 
-    /// Prints how many steps were taken.
+    /// Prints the rest and how many steps were taken.
     ///
     /// # Errors
     /// When the output was closed meanwhile.
-    pub fn end(self) -> Outcome {
+    pub fn end(mut self) -> Outcome {
+        self.pass(self.plan.steps.len());
         if let Some(closed) = self.closed {
             return Err(closed);
         }
         let before = self.plan.steps.len() - self.plan.open();
-        self.plan.tell(&format!("Done: {} steps taken, {before} done before.", self.taken))
+        self.plan.tell(&format!("{} steps taken, {before} done before.", self.taken))
+    }
+
+    /// Prints what was done before, up to a place.
+    fn pass(&mut self, place: usize) {
+        let plan = self.plan;
+        for (index, step) in plan.steps.iter().enumerate().take(place).skip(self.next) {
+            if step.done {
+                self.print(index, step, Stage::Done);
+            }
+        }
+        self.next = self.next.max(place);
+    }
+
+    fn print(&mut self, index: usize, step: &Step, stage: Stage) {
+        if self.closed.is_none() {
+            self.closed = output::print(&self.plan.step(index + 1, step, stage)).err();
+        }
     }
 }
 
@@ -200,10 +219,15 @@ mod tests {
     }
 
     #[test]
-    fn steps_that_are_done_are_not_open() {
+    fn only_steps_that_were_open_are_taken() {
         let steps = vec![Step { done: true, ..step("a") }, step("b")];
-        let output = OutputArgs { format: Format::Text };
+        let output = OutputArgs { format: Format::Json };
         let plan = Plan { subject: String::new(), apply: "", steps, output };
         assert_eq!(plan.open(), 1);
+        let mut progress = plan.begin().unwrap();
+        progress.taken(&step("a"));
+        assert_eq!((progress.taken, progress.next), (0, 0));
+        progress.taken(&step("b"));
+        assert_eq!((progress.taken, progress.next), (1, 2));
     }
 }

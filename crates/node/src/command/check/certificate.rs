@@ -207,11 +207,12 @@ fn facts(pem: &[u8]) -> Result<Facts, String> {
 
 fn names(certificate: &X509Certificate<'_>) -> Result<Vec<String>, X509Error> {
     let Some(extension) = certificate.subject_alternative_name()? else { return Ok(Vec::new()) };
-    let name = |name: &GeneralName<'_>| match name {
-        GeneralName::DNSName(name) => Some((*name).to_owned()),
-        GeneralName::IPAddress(bytes) => address(bytes),
-        // Nothing that TLS compares.
-        _ => None,
+    // Those that TLS compares; the other kinds are nothing to it.
+    let name = |name: &GeneralName<'_>| {
+        if let GeneralName::DNSName(name) = name {
+            return Some((*name).to_owned());
+        }
+        if let GeneralName::IPAddress(bytes) = name { address(bytes) } else { None }
     };
     Ok(extension.value.general_names.iter().filter_map(name).collect())
 }

@@ -102,26 +102,21 @@ fn port(whose: &str, transport: Transport, address: SocketAddr, setting: &str) -
 
 fn port_finding(about: String, bound: io::Result<()>, setting: &str) -> Finding {
     let Err(error) = bound else { return good(about, "free") };
-    match error.kind() {
-        ErrorKind::AddrInUse => doubtful(
-            about,
-            "a process has it",
-            format!("good if that is the running posthorn; otherwise change {setting}"),
-        ),
-        ErrorKind::PermissionDenied => wrong(
-            about,
-            error.to_string(),
-            format!(
-                "choose a port from 1024 in {setting}, or give the process CAP_NET_BIND_SERVICE"
-            ),
-        ),
-        ErrorKind::AddrNotAvailable => wrong(
-            about,
-            "this machine does not have the address",
-            format!("set {setting} to one that it has, or to 0.0.0.0 or [::] for all"),
-        ),
-        _ => wrong(about, error.to_string(), format!("choose another address in {setting}")),
+    let kind = error.kind();
+    if kind == ErrorKind::AddrInUse {
+        let remedy = format!("good if that is the running posthorn; otherwise change {setting}");
+        return doubtful(about, "a process has it", remedy);
     }
+    let (found, remedy) = if kind == ErrorKind::PermissionDenied {
+        let remedy = "choose a port from 1024, or give the process CAP_NET_BIND_SERVICE";
+        (error.to_string(), format!("{remedy} ({setting})"))
+    } else if kind == ErrorKind::AddrNotAvailable {
+        let remedy = format!("set {setting} to one that it has, or to 0.0.0.0 or [::] for all");
+        ("this machine does not have the address".to_owned(), remedy)
+    } else {
+        (error.to_string(), format!("choose another address in {setting}"))
+    };
+    wrong(about, found, remedy)
 }
 
 fn folder(config: &Config) -> Finding {
@@ -176,13 +171,16 @@ fn room(about: &str, free: u64, reserve: u64) -> Finding {
     }
 }
 
-/// Bytes in a unit that keeps three digits or so.
+/// Bytes in a unit that keeps two digits or more.
 fn shown(bytes: u64) -> String {
-    match bytes {
-        ..=0x9F_FFFF => format!("{} KiB", bytes >> 10),
-        ..=0x2_7FFF_FFFF => format!("{} MiB", bytes / Size::mib(1).0),
-        _ => format!("{} GiB", bytes / Size::gib(1).0),
-    }
+    let (unit, name) = if bytes >= Size::gib(10).0 {
+        (Size::gib(1), "GiB")
+    } else if bytes >= Size::mib(10).0 {
+        (Size::mib(1), "MiB")
+    } else {
+        (Size::kib(1), "KiB")
+    };
+    format!("{} {name}", bytes / unit.0)
 }
 
 #[cfg(test)]
