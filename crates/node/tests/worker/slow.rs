@@ -17,7 +17,10 @@ use tokio::{sync::watch, time::timeout};
 use wire::{Address, DeviceId, Partition, Seq, Topic, UserId, item::GroupChange, record::Source};
 use worker::WorkerConfig;
 
-use crate::house::{House, clock, config, group, user};
+use crate::{
+    gate::Gate,
+    house::{House, clock, config, group, user},
+};
 
 const LATENCY: Duration = Duration::from_millis(5);
 const CALLS: usize = 4;
@@ -217,6 +220,27 @@ async fn while_a_store_does_not_answer_a_lane_takes_a_bounded_number_of_records(
     // All that it may have under way, it has.
     running.until_gauge("lanes", "running", 2).await;
     assert_eq!(house.log.read_records.load(SeqCst), CALLS * config.batch_records_max);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_lane_learns_that_its_partition_is_lost_also_while_a_store_does_not_answer() {
+    let house = House::new(1);
+    house.say(user(1), to(2), "a").await;
+    house.work().await;
+    for step in 0..40 {
+        house.say(user(1), to(2), &format!("{step}")).await;
+    }
+    let far = Far::with_latency(&house, 0, Duration::from_secs(3600));
+    let gate = Gate::new(&house.engines, usize::MAX);
+    let engines = Engines { log: gate.engines().log, ..far.engines(&house) };
+    let config = WorkerConfig { drain_within: Duration::ZERO, ..small() };
+    let running = house.start_on(engines, config, clock);
+    far.until_at_once(1).await;
+    gate.resume();
+    let _taken = house.engines.log.open(Topic::Mail, Partition::new(0)).await.unwrap();
+    running.until_running(1).await;
+    assert_eq!(running.handle.lanes().waiting, 1);
     running.stop().await;
 }
 
