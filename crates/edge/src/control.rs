@@ -109,7 +109,7 @@ impl Control {
         }
         metrics.log_elsewhere.set(1);
         let (epoch, known) = (map.epoch, self.epoch);
-        tracing::error!(%epoch, %known, ?counts, "the log has another layout: restart this process");
+        tracing::error!(%epoch, %known, ?counts, "the log has another layout; restart to use it");
     }
 
     fn handle_heartbeat(&self, heartbeat: Heartbeat) {

@@ -134,6 +134,8 @@ fn newer(a: Cursor, b: Cursor) -> Cursor {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use std::sync::atomic::AtomicUsize;
 
     use ports::{

@@ -7,7 +7,7 @@ use ports::{
     log::{DeadLetter, Entry, ReadError, Reader},
 };
 use tokio::time::sleep;
-use wire::{Partition, Seq, Topic};
+use wire::{Offset, Partition, Seq, Topic};
 
 use crate::{
     config::WorkerConfig,
@@ -23,6 +23,9 @@ use crate::{
 
 /// A partition with nothing to read for so long is caught up.
 const IDLE_AFTER: Duration = Duration::from_millis(20);
+/// How often a lane that neither reads nor commits looks whether it still has its partition: a
+/// store that does not answer must not hide that another process has it.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a lane works with.
 #[derive(Clone)]
@@ -76,10 +79,11 @@ pub(crate) struct Taken {
 }
 
 /// Batches that are not finished, in order.
-#[derive(Default)]
 struct UnderWay {
     batches: VecDeque<Batch>,
     bytes: usize,
+    /// What is committed; none when nothing ever was.
+    committed: Option<Seq>,
 }
 
 struct Batch {
@@ -99,6 +103,8 @@ enum Next {
     Take(Vec<Entry>),
     /// There are none, and nothing is under way.
     CaughtUp,
+    /// Nothing has happened for a while.
+    Look,
 }
 
 /// Runs the lane until the worker stops or someone must act.
@@ -188,7 +194,7 @@ async fn work<P: Process>(
     process: &mut P,
     backoff: &mut Backoff,
 ) -> Result<std::convert::Infallible, End> {
-    let mut under_way = UnderWay::default();
+    let mut under_way = UnderWay::new(context, reader.first_unfinished());
     let mut is_caught_up = false;
     loop {
         let is_idle = under_way.batches.is_empty() && !is_caught_up;
@@ -203,6 +209,7 @@ async fn work<P: Process>(
                 Next::Take(batch?)
             }
             () = sleep(IDLE_AFTER), if is_idle => Next::CaughtUp,
+            () = sleep(LOOK_EVERY), if !under_way.batches.is_empty() => Next::Look,
         };
         match next {
             Next::Stop => {
@@ -210,6 +217,7 @@ async fn work<P: Process>(
                 return Err(End::Stopped);
             }
             Next::Advanced => {}
+            Next::Look => under_way.look(context, reader).await?,
             Next::CaughtUp => {
                 context.progress.caught_up();
                 is_caught_up = true;
@@ -220,7 +228,11 @@ async fn work<P: Process>(
                 if under_way.batches.is_empty() {
                     context.progress.busy(batch[0].log_time_ms);
                 }
-                let Taken { count, end } = process.take(&batch).await?;
+                let Taken { count, end } = tokio::select! {
+                    biased;
+                    taken = process.take(&batch) => taken?,
+                    lost = under_way.until_lost(context, reader) => return Err(lost),
+                };
                 under_way.add(&batch[..count]);
                 if let Some(end) = end {
                     finish(context, reader, process, &mut under_way).await?;
@@ -285,6 +297,30 @@ async fn commit(context: &Context, reader: &mut dyn Reader, position: Seq) -> Re
 }
 
 impl UnderWay {
+    fn new(context: &Context, first_unfinished: Offset) -> Self {
+        let last = first_unfinished.get().checked_sub(1).map(Offset::new);
+        let committed = last.map(|last| Seq::new(context.engines.log.epoch(), last));
+        Self { batches: VecDeque::new(), bytes: 0, committed }
+    }
+
+    /// Fails when the partition is lost: to commit the same again changes nothing else.
+    async fn look(&self, context: &Context, reader: &mut dyn Reader) -> Result<(), End> {
+        match self.committed {
+            Some(committed) => commit(context, reader, committed).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the partition is lost.
+    async fn until_lost(&self, context: &Context, reader: &mut dyn Reader) -> End {
+        loop {
+            sleep(LOOK_EVERY).await;
+            if let Err(end) = self.look(context, reader).await {
+                return end;
+            }
+        }
+    }
+
     /// Whether another batch may be taken.
     fn has_room(&self, config: &WorkerConfig) -> bool {
         self.batches.len() < config.batches_under_way.max(1) && self.bytes < config.batch_bytes_max
@@ -319,6 +355,7 @@ impl UnderWay {
         }
         let Some(finished) = finished else { return Ok(false) };
         commit(context, reader, finished).await?;
+        self.committed = Some(finished);
         context.metrics.records(context.topic, records);
         if let Some(oldest) = self.batches.front() {
             context.progress.busy(oldest.first_log_time_ms);

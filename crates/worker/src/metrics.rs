@@ -119,6 +119,9 @@ impl WorkerMetrics {
         let lanes = Opts::new("posthorn_worker_lanes", "Lanes, by what they do.");
         let lanes = IntGaugeVec::new(lanes, &["log", "state"])?;
         registry.register(Box::new(lanes.clone()))?;
+        for labels in LOGS.iter().flat_map(|log| STATES.map(|state| [*log, state])) {
+            drop(lanes.with_label_values(&labels));
+        }
         Ok(Self {
             lag_ms,
             records: family("records_total", "Records finished.", "log", &LOGS)?,

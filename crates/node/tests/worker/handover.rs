@@ -126,7 +126,7 @@ async fn what_a_worker_writes_late_to_mailboxes_changes_nothing() {
     direct(&reference).await;
     reference.work().await;
     let expected = everything(&reference).await;
-    for writes in (0..).step_by(3) {
+    for writes in (0..).step_by(7) {
         let house = House::new(2);
         direct(&house).await;
         let (found, is_stopped) = take_over(&house, writes).await;
@@ -148,7 +148,7 @@ async fn what_a_worker_decides_and_derives_late_changes_nothing() {
         expected.push(reference.texts(user(number)).await);
     }
     let decided = everything(&reference).await;
-    for writes in (0..).step_by(3) {
+    for writes in (0..).step_by(7) {
         let house = House::new(2);
         grouped(&house).await;
         let (found, is_stopped) = take_over(&house, writes).await;

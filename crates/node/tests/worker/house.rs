@@ -56,6 +56,8 @@ pub(crate) struct Watched {
     /// Calls that append derived records, taken and not answered, at most so far.
     owed_most: watch::Sender<usize>,
     owed: Arc<AtomicUsize>,
+    /// Records read to be processed.
+    pub(crate) read_records: Arc<AtomicUsize>,
     /// Nothing is read again.
     pub(crate) refuse_again: AtomicBool,
     pub(crate) dead_letters: Mutex<Vec<DeadLetter>>,
@@ -67,6 +69,7 @@ struct WatchedReader {
     reader: Box<dyn Reader>,
     first_unfinished: Offset,
     lane: (Topic, Partition),
+    read_records: Arc<AtomicUsize>,
     finished: watch::Sender<Ends>,
 }
 
@@ -149,6 +152,7 @@ impl House {
             refuse_all: AtomicBool::new(false),
             owed_most: watch::Sender::new(0),
             owed: Arc::default(),
+            read_records: Arc::default(),
             refuse_again: AtomicBool::new(false),
             dead_letters: Mutex::default(),
             fail_letters: AtomicUsize::new(0),
@@ -533,7 +537,8 @@ impl Log for Watched {
             };
             let (lane, finished) = ((topic, partition), self.finished.clone());
             let first_unfinished = from.map_or(reader.first_unfinished(), |(_, from)| from);
-            let reader = WatchedReader { reader, first_unfinished, lane, finished };
+            let read_records = Arc::clone(&self.read_records);
+            let reader = WatchedReader { reader, first_unfinished, lane, read_records, finished };
             Ok(Box::new(reader) as Box<dyn Reader>)
         })
     }
@@ -569,7 +574,11 @@ impl Reader for WatchedReader {
         records_max: usize,
         bytes_max: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, ReadError>> {
-        self.reader.next_batch(records_max, bytes_max)
+        Box::pin(async move {
+            let batch = self.reader.next_batch(records_max, bytes_max).await?;
+            self.read_records.fetch_add(batch.len(), SeqCst);
+            Ok(batch)
+        })
     }
 
     fn first_unfinished(&self) -> Offset {

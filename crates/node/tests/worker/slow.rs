@@ -13,11 +13,14 @@ use ports::{
     BoxFuture, Engines, Mailbox, StoreError,
     mailbox::{Batch, Cursor, Range, Rows},
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, time::timeout};
 use wire::{Address, DeviceId, Partition, Seq, Topic, UserId, item::GroupChange, record::Source};
 use worker::WorkerConfig;
 
-use crate::house::{House, clock, config, group, user};
+use crate::{
+    gate::Gate,
+    house::{House, clock, config, group, user},
+};
 
 const LATENCY: Duration = Duration::from_millis(5);
 const CALLS: usize = 4;
@@ -33,10 +36,15 @@ struct Far {
     /// Every so manieth call is done and answers that it is not known.
     fail_every: usize,
     made: AtomicUsize,
+    latency: Duration,
 }
 
 impl Far {
     fn new(house: &House, fail_every: usize) -> Arc<Self> {
+        Self::with_latency(house, fail_every, LATENCY)
+    }
+
+    fn with_latency(house: &House, fail_every: usize, latency: Duration) -> Arc<Self> {
         Arc::new(Self {
             mailbox: Arc::clone(&house.engines.mailbox),
             busy: Mutex::default(),
@@ -45,6 +53,7 @@ impl Far {
             calls_most: watch::Sender::new(0),
             fail_every,
             made: AtomicUsize::new(0),
+            latency,
         })
     }
 
@@ -67,7 +76,7 @@ impl Far {
         }
         let calls = self.calls.fetch_add(1, SeqCst) + 1;
         self.calls_most.send_modify(|most| *most = (*most).max(calls));
-        sleep(LATENCY).await;
+        timeout(self.latency, std::future::pending::<()>()).await.ok();
         let made = self.made.fetch_add(1, SeqCst) + 1;
         let fails = self.fail_every > 0 && made.is_multiple_of(self.fail_every);
         if fails {
@@ -196,6 +205,43 @@ async fn what_fails_while_much_is_under_way_loses_and_reorders_nothing() {
         let expected = (0..60_u16).filter(|step| step % 9 != 8).map(|step| step.to_string());
         assert_eq!(texts[1..], expected.collect::<Vec<_>>());
     }
+}
+
+#[tokio::test]
+async fn while_a_store_does_not_answer_a_lane_takes_a_bounded_number_of_records() {
+    let house = House::new(1);
+    for step in 0..100_u16 {
+        house.say(user(40), to(step % 20), &format!("{step}")).await;
+    }
+    let far = Far::with_latency(&house, 0, Duration::from_secs(3600));
+    let config = WorkerConfig { drain_within: Duration::ZERO, ..small() };
+    let running = house.start_on(far.engines(&house), config.clone(), clock);
+    far.until_at_once(CALLS).await;
+    // All that it may have under way, it has.
+    running.until_gauge("lanes", "running", 2).await;
+    assert_eq!(house.log.read_records.load(SeqCst), CALLS * config.batch_records_max);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_lane_learns_that_its_partition_is_lost_also_while_a_store_does_not_answer() {
+    let house = House::new(1);
+    house.say(user(1), to(2), "a").await;
+    house.work().await;
+    for step in 0..40 {
+        house.say(user(1), to(2), &format!("{step}")).await;
+    }
+    let far = Far::with_latency(&house, 0, Duration::from_secs(3600));
+    let gate = Gate::new(&house.engines, usize::MAX);
+    let engines = Engines { log: gate.engines().log, ..far.engines(&house) };
+    let config = WorkerConfig { drain_within: Duration::ZERO, ..small() };
+    let running = house.start_on(engines, config, clock);
+    far.until_at_once(1).await;
+    gate.resume();
+    let _taken = house.engines.log.open(Topic::Mail, Partition::new(0)).await.unwrap();
+    running.until_running(1).await;
+    assert_eq!(running.handle.lanes().waiting, 1);
+    running.stop().await;
 }
 
 #[tokio::test]

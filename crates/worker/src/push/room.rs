@@ -5,7 +5,8 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A bound on bytes. Cloning shares it. Two who take at the same time may go over it by one of them.
+/// A bound on bytes. Cloning shares it. Two who take at the same time may go over it by what one
+/// of them takes.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     taken: Arc<AtomicUsize>,
