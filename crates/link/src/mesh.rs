@@ -1,4 +1,4 @@
-//! Workers to edges: over QUIC with a certificate on either side, or in memory.
+//! Workers and edges to edges: over QUIC with a certificate on either side, or in memory.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,17 +14,17 @@ use crate::{
     tls::{self, MeshIdentity},
 };
 
-/// Where an edge takes connections of workers.
+/// Where an edge takes connections of workers and other edges.
 #[derive(Debug)]
 pub enum MeshListener {
-    /// From workers in the same process.
+    /// From the same process.
     Memory(MemoryListener),
-    /// From workers anywhere.
+    /// From anywhere.
     Quic(QuicListener),
 }
 
 impl MeshListener {
-    /// The next connection of a worker; `None` once no more can come.
+    /// The next connection; `None` once no more can come.
     ///
     /// # Cancel safety
     /// A dropped call took no connection.
@@ -36,7 +36,7 @@ impl MeshListener {
     }
 }
 
-/// How a worker reaches edges. Cheap to clone.
+/// How a worker or an edge reaches edges. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum MeshDialer {
     /// Edges in the same process, by name.
@@ -73,12 +73,27 @@ pub struct QuicListener {
 }
 
 impl QuicListener {
-    /// Listens at `address`. Must be called inside a Tokio runtime.
+    /// Listens at `address` for peers that carry the identity's peer name. Must be called inside a
+    /// Tokio runtime.
     ///
     /// # Errors
     /// When the address is taken, or the parts of the identity do not fit.
     pub fn bind(address: SocketAddr, identity: MeshIdentity) -> Result<Self, SetupError> {
-        let mut server = quinn::ServerConfig::with_crypto(tls::mesh_listener(identity)?);
+        Self::bind_also(address, identity, &[])
+    }
+
+    /// As [`Self::bind`], also for peers that carry one of the names `others`: an edge is dialled by
+    /// workers and by edges.
+    ///
+    /// # Errors
+    /// As [`Self::bind`].
+    pub fn bind_also(
+        address: SocketAddr,
+        identity: MeshIdentity,
+        others: &[String],
+    ) -> Result<Self, SetupError> {
+        let crypto = tls::mesh_listener(identity, others)?;
+        let mut server = quinn::ServerConfig::with_crypto(crypto);
         server.transport_config(config::mesh_transport());
         let socket = quic::bind(address)?;
         let runtime = Arc::new(TokioRuntime);

@@ -134,16 +134,20 @@ pub(crate) fn client(roots: Roots) -> Result<Arc<QuicClientConfig>, SetupError> 
     QuicClientConfig::try_from(config).map(Arc::new).map_err(refused)
 }
 
-/// What a mesh listener speaks.
-pub(crate) fn mesh_listener(identity: MeshIdentity) -> Result<Arc<QuicServerConfig>, SetupError> {
-    let name = mesh_name(identity.peer_name)?;
+/// What a mesh listener speaks with peers of the identity's peer name or one of `others`.
+pub(crate) fn mesh_listener(
+    identity: MeshIdentity,
+    others: &[String],
+) -> Result<Arc<QuicServerConfig>, SetupError> {
+    let names = [identity.peer_name].into_iter().chain(others.iter().cloned());
+    let names = names.map(mesh_name).collect::<Result<_, _>>()?;
     let inner = WebPkiClientVerifier::builder_with_provider(identity.roots.0, provider())
         .build()
         .map_err(refused)?;
     let config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(refused)?
-        .with_client_cert_verifier(Arc::new(NamedClients { inner, name }))
+        .with_client_cert_verifier(Arc::new(NamedClients { inner, names }))
         .with_single_cert(identity.certificate.chain, identity.certificate.key)
         .map_err(refused)?;
     server(config, ALPN_MESH, None)
@@ -221,11 +225,11 @@ fn refused(error: impl fmt::Display) -> SetupError {
     SetupError::Tls(error.to_string())
 }
 
-/// Takes client certificates of the mesh's own authority that carry one name.
+/// Takes client certificates of the mesh's own authority that carry one of these names.
 #[derive(Debug)]
 struct NamedClients {
     inner: Arc<dyn ClientCertVerifier>,
-    name: ServerName<'static>,
+    names: Vec<ServerName<'static>>,
 }
 
 impl ClientCertVerifier for NamedClients {
@@ -240,8 +244,15 @@ impl ClientCertVerifier for NamedClients {
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
         let verified = self.inner.verify_client_cert(leaf, intermediates, now)?;
-        verify_server_name(&ParsedCertificate::try_from(leaf)?, &self.name)?;
-        Ok(verified)
+        let leaf = ParsedCertificate::try_from(leaf)?;
+        let mut refused = None;
+        for name in &self.names {
+            match verify_server_name(&leaf, name) {
+                Ok(()) => return Ok(verified),
+                Err(error) => refused = Some(error),
+            }
+        }
+        Err(refused.expect("there is at least the identity's peer name"))
     }
 
     fn verify_tls12_signature(

@@ -79,6 +79,28 @@ async fn a_foreign_or_misnamed_worker_is_refused() {
 }
 
 #[tokio::test]
+async fn a_listener_takes_every_name_it_is_told_and_no_other() {
+    let authority = Authority::new();
+    let names = [EDGE.to_owned()];
+    let identity = authority.identity(EDGE, WORKER);
+    let listener = QuicListener::bind_also(LOCAL, identity, &names).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let mut listener = MeshListener::Quic(listener);
+    let stranger = dialer(&authority, "stranger.test", EDGE);
+    let dialled = async { stranger.dial(&address).await.unwrap().closed().await };
+    let closed = tokio::select! {
+        closed = dialled => closed,
+        accepted = listener.accept() => panic!("accepted {accepted:?}"),
+    };
+    assert_eq!((closed.code, closed.by_peer), (None, true), "{closed:?}");
+    for name in [WORKER, EDGE] {
+        let dialer = dialer(&authority, name, EDGE);
+        let (here, there) = tokio::join!(dialer.dial(&address), listener.accept());
+        contract::streams_carry_bytes(&here.unwrap(), &there.unwrap()).await;
+    }
+}
+
+#[tokio::test]
 async fn a_worker_without_certificate_is_refused() {
     let authority = Authority::new();
     let (mut listener, address) = listen(&authority);
