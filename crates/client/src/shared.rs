@@ -127,7 +127,10 @@ impl Shared {
                 | SessionEvent::Truncated(_)
                 | SessionEvent::CaughtUp(_)
                 | SessionEvent::Page(_)
-                | SessionEvent::Answer(..) => state.report(event),
+                | SessionEvent::Answer(..)
+                | SessionEvent::Signal(_)
+                | SessionEvent::Online(_)
+                | SessionEvent::Offline(_) => state.report(event),
             }
         }
         drop(state);
@@ -237,7 +240,10 @@ impl State {
                     });
                 }
             }
-            SessionEvent::Connected(_)
+            SessionEvent::Signal(_)
+            | SessionEvent::Online(_)
+            | SessionEvent::Offline(_)
+            | SessionEvent::Connected(_)
             | SessionEvent::Drain { .. }
             | SessionEvent::TokenNeeded
             | SessionEvent::Unresponsive => {}

@@ -248,6 +248,7 @@ impl Driver {
             Effect::Query(request, query) => {
                 self.jobs.push(jobs::answer(&self.shared, self.user(), request, query));
             }
+            Effect::Signal(_) | Effect::Watch(_) | Effect::Show(_) | Effect::Datagram(_) => {}
             Effect::Close(code) => {
                 self.session.poll_control(&mut self.control_out);
                 return Err(End::Close(code));

@@ -236,6 +236,8 @@ impl Cluster {
                 let error = wire::server_frame::QueryError::NotFound;
                 edge.handle_answer(request, Answer::Error(error));
             }
+            // Nobody in these tests is told of what is not stored, but for what a test puts there.
+            Effect::Signal(_) | Effect::Watch(_) | Effect::Show(_) | Effect::Datagram(_) => {}
             Effect::Close(_) => unreachable!(),
         }
     }
