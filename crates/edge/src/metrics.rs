@@ -4,7 +4,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use session::close::CloseCode;
 use wire::server_frame::{BusyReason, RejectReason};
 
-use crate::listener::Answer;
+use crate::{listener::Answer, signals::Fate};
 
 /// What an edge counts. One for a process; no label is ever an id.
 #[derive(Clone, Debug)]
@@ -49,6 +49,10 @@ pub struct EdgeMetrics {
     pub cursors: IntCounter,
     /// Links from workers that broke.
     pub mesh_broken: IntCounter,
+    /// Hints, which are signals, and questions about and news of presence, by `outcome`.
+    pub hints: IntCounterVec,
+    /// Links to other edges now.
+    pub edge_links: IntGauge,
     /// Frames from workers that said that pushes were dropped; heads are compared then.
     pub mesh_lost: IntCounter,
 }
@@ -90,6 +94,7 @@ impl EdgeMetrics {
         let answers = Answer::ALL.iter().map(|answer| answer.label().to_owned()).collect();
         let codes = CloseCode::ALL.iter().map(|code| format!("{code:?}")).collect();
         let busy = BusyReason::ALL.iter().map(|reason| busy_label(*reason).to_owned()).collect();
+        let fates = Fate::ALL.iter().map(|fate| fate.label().to_owned()).collect();
         let rejects =
             RejectReason::ALL.iter().map(|reason| reject_label(*reason).to_owned()).collect();
         Ok(Self {
@@ -123,8 +128,20 @@ impl EdgeMetrics {
             store_failed: counter("store_failed_total", "Failed store operations.")?,
             cursors: counter("cursors_total", "Cursors stored.")?,
             mesh_broken: counter("mesh_broken_total", "Links from workers that broke.")?,
+            hints: labelled(
+                "hints_total",
+                "Signals and what is said about presence, by outcome.",
+                "outcome",
+                fates,
+            )?,
+            edge_links: gauge("edge_links", "Links to other edges now.")?,
             mesh_lost: counter("mesh_lost_total", "Times workers said that pushes were dropped.")?,
         })
+    }
+
+    /// Counts hints.
+    pub(crate) fn count_hints(&self, fate: Fate, count: u64) {
+        self.hints.with_label_values(&[fate.label()]).inc_by(count);
     }
 
     /// Counts a connection the edge closed.

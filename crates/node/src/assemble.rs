@@ -217,6 +217,7 @@ impl Cluster {
                 endpoint,
                 mesh: MeshListener::Memory(hub.listen(MESH_NAME)),
                 mesh_address: MESH_NAME.to_owned(),
+                dialer: MeshDialer::Memory(hub.clone()),
                 verifier,
                 wall_clock: wall_clock_ms,
                 metrics,

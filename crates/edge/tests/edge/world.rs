@@ -48,6 +48,7 @@ struct State {
     leases: Vec<Lease>,
     presence_fails: bool,
     pages_read: usize,
+    looked_up: usize,
 }
 
 impl World {
@@ -137,6 +138,11 @@ impl World {
 
     pub(crate) fn pages_read(&self) -> usize {
         self.0.state().pages_read
+    }
+
+    /// Users presence was asked for.
+    pub(crate) fn looked_up(&self) -> usize {
+        self.0.state().looked_up
     }
 
     pub(crate) fn hold_appends(&self, held: bool) {
@@ -400,7 +406,12 @@ impl Presence for Inner {
     }
     fn attach(&self, routes: Vec<Route>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
-            self.presence()?.routes.extend(routes);
+            let mut state = self.presence()?;
+            for route in routes {
+                let device = (route.user, route.device);
+                state.routes.retain(|known| (known.user, known.device) != device);
+                state.routes.push(route);
+            }
             Ok(())
         })
     }
@@ -410,8 +421,14 @@ impl Presence for Inner {
             Ok(())
         })
     }
-    fn lookup(&self, _users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Route>, StoreError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn lookup(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Route>, StoreError>> {
+        Box::pin(async move {
+            let mut state = self.presence()?;
+            state.looked_up += users.len();
+            let is_live = |route: &Route| state.leases.iter().any(|held| held.edge == route.edge);
+            let is_asked_for = |route: &&Route| users.contains(&route.user) && is_live(route);
+            Ok(state.routes.iter().filter(is_asked_for).copied().collect())
+        })
     }
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
         Box::pin(async { Ok(self.presence()?.leases.clone()) })
