@@ -25,6 +25,7 @@ mod connection;
 mod decision;
 mod driver;
 mod error;
+mod hints;
 mod inbox;
 mod key;
 mod shared;
@@ -33,10 +34,11 @@ pub mod store;
 pub use client::{Accepted, Client, Sending};
 pub use config::{BoxFuture, Config, Servers, StaticToken, TokenError, TokenSource};
 pub use error::{ChangeError, Closed, ConnectError, RequestError, SendError};
+pub use hints::{Hint, Hints};
 pub use inbox::{Event, Inbox, Item, Receipt};
 pub use key::DeviceKey;
 pub use link::tls::Roots;
-pub use session::client::{HistoryPage, Limits, Outcome};
+pub use session::client::{HistoryPage, Limits, Outcome, SignalError};
 pub use wire::{
     Address, DeviceId, GroupId, MessageId, SendId, Seq, UserId,
     auth::{group_id, user_id},

@@ -197,6 +197,12 @@ impl ClientSession {
         self.sightings.show(users)
     }
 
+    /// Whether a device of this user is connected, as far as is known.
+    #[must_use]
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.sightings.is_online(user)
+    }
+
     /// A connection is there; the greeting goes first.
     pub fn handle_connected(&mut self, greeting: Greeting) {
         self.handle_disconnected();
