@@ -4,5 +4,6 @@
 mod cluster;
 mod commands;
 mod groups;
+mod hints;
 mod promises;
 mod readme;
