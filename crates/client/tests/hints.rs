@@ -8,7 +8,10 @@ use std::time::Duration;
 use client::{Client, Hint, Roots, Servers, SignalError, UserId, store::MemoryStore};
 use cluster::{Cluster, user};
 use link::{config::ServerConfig, quic::ServerEndpoint, secret::MasterSecret, tls::Certificate};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::JoinSet,
+    time::{interval, timeout},
+};
 use wire::EdgeId;
 
 fn signal(from: &Client, text: &'static str) -> Hint {
@@ -95,8 +98,9 @@ async fn lists_are_told_again_on_the_next_connection_and_nothing_flickers() {
     alice.show(&[user("carol")]).unwrap();
     assert_eq!(next(&alice).await, Hint::Online(user("bob")));
     let until_shown = async || {
+        let mut ticks = interval(Duration::from_millis(10));
         while cluster.state.lock().unwrap().shown != [user("carol")] {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            ticks.tick().await;
         }
     };
     until_shown().await;
@@ -129,9 +133,11 @@ async fn an_application_that_does_not_look_loses_the_oldest_hints_and_no_message
     let alice = cluster.client("alice", MemoryStore::new()).await;
     let bob = cluster.client("bob", MemoryStore::new()).await;
     let to: [UserId; 1] = [user("bob")];
+    // Slower than what an edge takes.
+    let mut ticks = interval(Duration::from_millis(100));
     for number in 0..400 {
         alice.signal(&to, format!("{number}")).unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        ticks.tick().await;
     }
     alice.send(client::Address::User(user("bob")), "hello").await.unwrap();
     while !matches!(bob.inbox().next().await, Some(client::Event::Item(_))) {}

@@ -83,13 +83,7 @@ impl EdgeMetrics {
             }
             Ok::<_, prometheus::Error>(counter)
         };
-        let append_seconds = Histogram::with_opts(
-            HistogramOpts::new(
-                "posthorn_edge_append_seconds",
-                "Seconds from taking a send off its stream to its being durable.",
-            )
-            .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 15)?),
-        )?;
+        let append_seconds = append_seconds()?;
         registry.register(Box::new(append_seconds.clone()))?;
         let answers = Answer::ALL.iter().map(|answer| answer.label().to_owned()).collect();
         let codes = CloseCode::ALL.iter().map(|code| format!("{code:?}")).collect();
@@ -158,6 +152,16 @@ impl EdgeMetrics {
     pub(crate) fn count_rejected(&self, reason: RejectReason) {
         self.rejected.with_label_values(&[reject_label(reason)]).inc();
     }
+}
+
+fn append_seconds() -> Result<Histogram, prometheus::Error> {
+    Histogram::with_opts(
+        HistogramOpts::new(
+            "posthorn_edge_append_seconds",
+            "Seconds from taking a send off its stream to its being durable.",
+        )
+        .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 15)?),
+    )
 }
 
 fn busy_label(reason: BusyReason) -> &'static str {

@@ -28,8 +28,8 @@ use crate::{
     edge::Shared,
     metrics::EdgeMetrics,
     routes::{Handle, Hint, Hinted},
+    signals::links::Links,
 };
-use links::Links;
 
 /// What waits for a look at presence, of all connections. At it: further ones are dropped.
 const QUEUE_LEN: usize = 1_024;
@@ -285,7 +285,7 @@ pub(crate) fn hand_out(shared: &Shared, signal: MeshSignal) {
     }
 }
 
-/// Tells the one who asks that this connection is there, if it may know; else nobody hears anything.
+/// Tells the one who asks that this connection is there, if it may know; else nobody hears a thing.
 fn answer(shared: &Shared, edge: EdgeId, handle: &Handle, asks: Origin) {
     if !handle.shows_itself_to(asks.user) {
         return;

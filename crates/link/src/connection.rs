@@ -94,9 +94,10 @@ impl Connection {
         }
     }
 
-    /// Sends a datagram, which arrives once, whole, or never, in any order. `false` when it does not
-    /// even leave: larger than a packet takes (1,150 bytes always fit), no room among those that
-    /// wait to leave, or the connection is over. It never waits and never drops an earlier one.
+    /// Sends a datagram, which arrives once, whole, or never, in any order. `false` when it does
+    /// not even leave: larger than a packet takes (1,150 bytes always fit), no room among those
+    /// that wait to leave, or the connection is over. It never waits and never drops an earlier
+    /// one.
     #[must_use]
     pub fn send_datagram(&self, datagram: Bytes) -> bool {
         match &self.0 {

@@ -82,8 +82,8 @@ impl QuicListener {
         Self::bind_also(address, identity, &[])
     }
 
-    /// As [`Self::bind`], also for peers that carry one of the names `others`: an edge is dialled by
-    /// workers and by edges.
+    /// As [`Self::bind`], also for peers that carry one of the names `others`: an edge is dialled
+    /// by workers and by edges.
     ///
     /// # Errors
     /// As [`Self::bind`].

@@ -263,10 +263,9 @@ impl Client {
 
     /// What the control stream says next, which is about presence.
     pub(crate) async fn presence(&mut self) -> Vec<Sighting> {
-        match self.answer().await {
-            ServerFrame::Presence(sightings) => sightings,
-            other => panic!("not presence: {other:?}"),
-        }
+        let answer = self.answer().await;
+        let ServerFrame::Presence(sightings) = answer else { panic!("not presence: {answer:?}") };
+        sightings
     }
 
     pub(crate) async fn say(&mut self, frame: ClientFrame) {
