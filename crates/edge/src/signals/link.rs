@@ -177,3 +177,128 @@ fn frames(signals: impl Iterator<Item = MeshSignal>) -> Vec<MeshFrame> {
     }
     frames
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use link::{Receiver, memory::Hub};
+    use tokio::{
+        task::JoinSet,
+        time::{advance, interval},
+    };
+    use wire::{
+        DeviceId, Generation, UserId,
+        codec::take_frame,
+        limits::{MESH_FRAME_BYTES_MAX, SIGNAL_BYTES_MAX},
+        mesh::{Origin, SignalKind},
+    };
+
+    use super::*;
+
+    fn signal(number: u64) -> MeshSignal {
+        let (user, device) = (UserId::from_bytes([1; 16]), DeviceId::from_bytes([2; 8]));
+        let generation = Generation::new(number);
+        let kind = SignalKind::Body(Bytes::from(vec![7; SIGNAL_BYTES_MAX]));
+        let from = Origin { user, device, generation };
+        MeshSignal { user, routes: vec![(device, generation)], from, kind }
+    }
+
+    /// A link to an edge that listens as "there" in this hub, or does not.
+    fn open(hub: &Hub, tasks: &mut JoinSet<EdgeId>) -> (Link, EdgeMetrics) {
+        let lease = Lease { edge: EdgeId::new(1), address: "there".to_owned() };
+        let metrics = EdgeMetrics::for_test();
+        let dialer = MeshDialer::Memory(hub.clone());
+        let (link, task) = LinkTask::new(lease, dialer, metrics.clone());
+        tasks.spawn(task.run());
+        (link, metrics)
+    }
+
+    fn count(metrics: &EdgeMetrics, fate: Fate) -> u64 {
+        metrics.hints.with_label_values(&[fate.label()]).get()
+    }
+
+    /// Reads so many signals; tells which, and how many frames they came in.
+    async fn read(stream: &mut Receiver, count: usize) -> (Vec<u64>, usize) {
+        let (mut input, mut numbers, mut frames) = (BytesMut::new(), Vec::new(), 0);
+        while numbers.len() < count {
+            assert!(stream.read(&mut input).await.unwrap());
+            while let Some(frame) = take_frame(&mut input, MESH_FRAME_BYTES_MAX).unwrap() {
+                let signals = MeshFrame::decode(frame).unwrap().signals;
+                numbers.extend(signals.iter().map(|signal| signal.from.generation.get()));
+                frames += 1;
+            }
+        }
+        (numbers, frames)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_goes_together_and_in_order_and_the_rest_is_shed() {
+        let (hub, mut tasks) = (Hub::new(1), JoinSet::new());
+        let mut listener = hub.listen("there");
+        let (link, metrics) = open(&hub, &mut tasks);
+        let offered: Vec<bool> = (0..2_000).map(|number| link.offer(signal(number))).collect();
+        assert!(offered[..QUEUE_LEN].iter().all(|taken| *taken));
+        assert!(offered[QUEUE_LEN..].iter().all(|taken| !taken));
+        let connection = listener.accept().await.unwrap();
+        let mut stream = connection.accept_uni().await.unwrap();
+        let (numbers, frames) = read(&mut stream, QUEUE_LEN).await;
+        assert!(numbers.iter().copied().eq(0..QUEUE_LEN as u64));
+        assert!((16..=24).contains(&frames), "{frames} frames of 64 KiB");
+        assert_eq!(count(&metrics, Fate::Sent), QUEUE_LEN as u64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_old_is_written() {
+        let (hub, mut tasks) = (Hub::new(1), JoinSet::new());
+        let mut listener = hub.listen("there");
+        let lease = Lease { edge: EdgeId::new(1), address: "there".to_owned() };
+        let metrics = EdgeMetrics::for_test();
+        let (link, task) = LinkTask::new(lease, MeshDialer::Memory(hub.clone()), metrics.clone());
+        assert!(link.offer(signal(1)));
+        advance(OLD_AFTER).await;
+        assert!(link.offer(signal(2)));
+        tasks.spawn(task.run());
+        let connection = listener.accept().await.unwrap();
+        let mut stream = connection.accept_uni().await.unwrap();
+        assert_eq!(read(&mut stream, 1).await.0, [2]);
+        assert_eq!(count(&metrics, Fate::Late), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_link_ends_when_nothing_goes_over_it_and_when_it_is_given_up() {
+        let (hub, mut tasks) = (Hub::new(1), JoinSet::new());
+        let mut listener = hub.listen("there");
+        let (link, metrics) = open(&hub, &mut tasks);
+        let began = Instant::now();
+        let connection = listener.accept().await.unwrap();
+        assert_eq!(tasks.join_next().await.unwrap().unwrap(), EdgeId::new(1));
+        assert!(began.elapsed() >= IDLE_AFTER && !link.is_open());
+        assert_eq!(connection.closed().await.code, Some(0));
+
+        let (link, _) = open(&hub, &mut tasks);
+        let began = Instant::now();
+        let _connection = listener.accept().await.unwrap();
+        drop(link);
+        tasks.join_next().await.unwrap().unwrap();
+        assert!(began.elapsed() < IDLE_AFTER);
+        assert_eq!(metrics.edge_links.get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edge_that_cannot_be_reached_costs_what_is_for_it_and_is_tried_again() {
+        let (hub, mut tasks) = (Hub::new(1), JoinSet::new());
+        let (link, metrics) = open(&hub, &mut tasks);
+        assert!(link.offer(signal(1)));
+        let mut ticks = interval(Duration::from_millis(10));
+        while count(&metrics, Fate::Link) == 0 {
+            ticks.tick().await;
+        }
+        let mut listener = hub.listen("there");
+        let connection = listener.accept().await.unwrap();
+        assert!(link.offer(signal(2)));
+        let mut stream = connection.accept_uni().await.unwrap();
+        assert_eq!(read(&mut stream, 1).await.0, [2]);
+    }
+}
