@@ -290,3 +290,92 @@ async fn a_second_edge_counts_what_it_hands_out() {
     assert_eq!(bob.client.signal().await, alice.said("typing"));
     assert_eq!(cluster.second_hints("given"), 1);
 }
+
+/// One connection of somebody, and the two lists it said once.
+struct Party {
+    person: Person,
+    watched: Vec<&'static str>,
+    shown: Vec<&'static str>,
+    is_gone: bool,
+}
+
+impl Party {
+    /// Whether the other one may know of this one, and wants to.
+    fn is_seen_by(&self, other: &Self) -> bool {
+        self.shown.contains(&other.person.name)
+            && other.watched.contains(&self.person.name)
+            && self.person.key.device() != other.person.key.device()
+    }
+}
+
+/// Numbers that look drawn, the same for the same seed.
+struct Drawn(u64);
+
+impl Drawn {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
+        (self.0 >> 33) % bound
+    }
+
+    fn some(&mut self, of: &[&'static str]) -> Vec<&'static str> {
+        of.iter().copied().filter(|_| self.below(2) == 0).collect()
+    }
+}
+
+/// Connections come, say any lists and go, on either edge: each is told exactly of those who want
+/// to be seen by it and whom it watches.
+#[tokio::test]
+async fn whatever_lists_are_said_those_and_only_those_who_may_know_are_told() {
+    const NAMES: [&str; 4] = ["alice", "bob", "carol", "mallory"];
+    for seed in [1, 2, 3] {
+        let (cluster, mut drawn) = (Cluster::start_two().await, Drawn(seed));
+        let mut parties: Vec<Party> = Vec::new();
+        for turn in 0..24 {
+            let name = NAMES[turn % NAMES.len()];
+            let mut person = match drawn.below(2) {
+                0 => Person::on_first(&cluster, name).await,
+                _ => Person::on_second(&cluster, name).await,
+            };
+            // Nobody shows itself to mallory, who watches everybody.
+            let shown = drawn.some(&NAMES[..3]);
+            let watched = if name == "mallory" { NAMES.to_vec() } else { drawn.some(&NAMES) };
+            person.show(&shown).await;
+            person.watch(&[&watched[..], &["zoe"]].concat()).await;
+            parties.push(Party { person, watched, shown, is_gone: false });
+            let leaving = &mut parties[usize::try_from(drawn.below(48)).unwrap() % (turn + 1)];
+            if drawn.below(4) == 0 {
+                leaving.person.client.connection.close(0, "");
+                leaving.is_gone = true;
+            }
+        }
+        let mut zoe = Person::on_second(&cluster, "zoe").await;
+        zoe.show(&NAMES).await;
+        check_who_is_told_of_whom(&mut parties, &zoe).await;
+    }
+}
+
+/// Reads what everybody who is there hears until it is all there, and `last` at the end.
+async fn check_who_is_told_of_whom(parties: &mut [Party], last: &Person) {
+    for index in 0..parties.len() {
+        if parties[index].is_gone {
+            continue;
+        }
+        let mut missing: Vec<_> = parties
+            .iter()
+            .filter(|other| !other.is_gone && other.is_seen_by(&parties[index]))
+            .map(|other| other.person.key.device())
+            .chain([last.key.device()])
+            .collect();
+        while !missing.is_empty() {
+            for sighting in parties[index].person.client.presence().await {
+                missing.retain(|device| *device != sighting.device);
+                let may_know = sighting.device == last.key.device()
+                    || parties.iter().any(|other| {
+                        other.person.key.device() == sighting.device
+                            && other.is_seen_by(&parties[index])
+                    });
+                assert!(may_know, "{} sees {sighting:?}", parties[index].person.name);
+            }
+        }
+    }
+}
