@@ -18,6 +18,10 @@
 //! A [`Client`] keeps one connection to one edge after another. What was queued goes out again
 //! until it is answered, across connections and, with a durable [`store`], restarts; what was not
 //! acknowledged is shown again after a restart.
+//!
+//! What is only worth having now goes apart from that and is never stored: [`Client::signal`], such
+//! as that somebody types, and who is online ([`Client::watch`], [`Client::show`]), told as
+//! [`Hints`].
 
 mod client;
 mod config;

@@ -4,6 +4,9 @@
 //! A connection's lists say whose presence it follows and who may follow its own. Only where both
 //! hold is anything told: the edge of the one who is asked about answers, or is silent, and silence
 //! is the same for whoever is not connected, does not exist, or does not want to be seen.
+//!
+//! The session paces what one connection makes an edge look up, 404 users a second at most: 128 it
+//! watches, 256 to whom it begins or ceases to show itself, 20 to whom it signals.
 
 mod link;
 mod links;
