@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use session::client::{ClientSession, HistoryPage};
+use session::client::{ClientSession, HistoryPage, SignalError};
 use tokio::{
     sync::oneshot,
     task::JoinSet,
@@ -29,6 +29,7 @@ use crate::{
     connection::Network,
     driver::Driver,
     error::{Closed, ConnectError, RequestError, SendError},
+    hints::Hints,
     inbox::Inbox,
     key,
     shared::{Shared, Status},
@@ -288,6 +289,54 @@ impl Client {
         self.shared.work.notify_one();
         let closed = |_| Err(self.shared.closed().into());
         answer.await.unwrap_or_else(closed)
+    }
+
+    /// What is only worth having now: signals of others, and who of the watched is connected.
+    #[must_use]
+    pub fn hints(&self) -> Hints {
+        Hints::new(Arc::clone(&self.shared))
+    }
+
+    /// Sends something that is only worth having now, such as that somebody types, to the connected
+    /// devices of these users, 1 to 32: an opaque body of at most 1 KiB. It arrives at most once,
+    /// perhaps never; nobody answers. An edge takes what goes to 20 users a second, and drops more.
+    ///
+    /// # Errors
+    /// When it does not leave. [`SignalError::NotNow`] is nothing to act on: by the next connection
+    /// it would be old.
+    pub fn signal(&self, to: &[UserId], body: impl Into<Bytes>) -> Result<(), SignalError> {
+        self.shared.lock().session.signal(to, body.into())?;
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Wants to know whether these users are connected, at most 256 in place of those before; told
+    /// as [`Hint::Online`](crate::Hint::Online) and [`Hint::Offline`](crate::Hint::Offline), across
+    /// connections. Who does not show itself to this user is never online.
+    ///
+    /// # Errors
+    /// [`SignalError::Users`] when there are too many.
+    pub fn watch(&self, users: &[UserId]) -> Result<(), SignalError> {
+        self.shared.lock().session.watch(users)?;
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Lets these users know when this device is connected, at most 256 in place of those before;
+    /// across connections. Nobody else is ever told.
+    ///
+    /// # Errors
+    /// [`SignalError::Users`] when there are too many.
+    pub fn show(&self, users: &[UserId]) -> Result<(), SignalError> {
+        self.shared.lock().session.show(users)?;
+        self.shared.work.notify_one();
+        Ok(())
+    }
+
+    /// Whether a watched user who shows itself to this user is connected, as far as is known.
+    #[must_use]
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.shared.lock().session.is_online(user)
     }
 
     /// Moves the connection to another socket, as a phone changing networks does.

@@ -96,11 +96,12 @@ pub(crate) struct Live {
 }
 
 /// What moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Moved {
     Written,
     Control,
     Delivery,
+    Datagram(Bytes),
 }
 
 impl Live {
@@ -144,6 +145,7 @@ impl Live {
             {
                 if read? { Ok(Moved::Delivery) } else { Err(self.reason().await) }
             }
+            datagram = self.connection.read_datagram() => Ok(Moved::Datagram(datagram?)),
         }
     }
 

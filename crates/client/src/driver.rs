@@ -184,6 +184,9 @@ impl Driver {
         let (stop, shared) = (self.stop.clone(), Arc::clone(&self.shared));
         loop {
             self.pump(None).await.map_err(End::Closed)?;
+            // Until the next connection only what is known of others runs out.
+            let due = self.shared.lock().session.poll_timeout();
+            let due = due.and_then(|due| self.began.checked_add(due));
             tokio::select! {
                 biased;
                 () = stop.cancelled() => {
@@ -192,6 +195,9 @@ impl Driver {
                     return Err(End::Stopped);
                 }
                 () = shared.work.notified() => {}
+                () = until(due) => {
+                    self.shared.lock().session.handle_timeout(self.began.elapsed());
+                }
                 reached = &mut reaching => {
                     let (live, greeting) = reached.map_err(|error| self.unreached(error))?;
                     self.shared.lock().session.handle_connected(greeting);
@@ -275,6 +281,10 @@ impl Driver {
                 Ok(Moved::Written) => Ok(()),
                 Ok(Moved::Control) => self.take_control(live),
                 Ok(Moved::Delivery) => self.take_delivery(live),
+                Ok(Moved::Datagram(datagram)) => {
+                    self.shared.lock().session.handle_datagram(datagram);
+                    Ok(())
+                }
                 Err(LinkError::Closed(closed)) => Err(ended(closed.code, closed.to_string())),
                 Err(error) => Err(End::Again(error.to_string())),
             };
@@ -464,6 +474,13 @@ fn malformed(error: wire::DecodeError) -> End {
 fn part_of(whole: Duration) -> Duration {
     let random = u32::from_be_bytes(key::random());
     whole.mul_f64(f64::from(random) / f64::from(u32::MAX))
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn token(

@@ -18,6 +18,10 @@
 //! A [`Client`] keeps one connection to one edge after another. What was queued goes out again
 //! until it is answered, across connections and, with a durable [`store`], restarts; what was not
 //! acknowledged is shown again after a restart.
+//!
+//! What is only worth having now goes apart from that and is never stored: [`Client::signal`], such
+//! as that somebody types, and who is online ([`Client::watch`], [`Client::show`]), told as
+//! [`Hints`].
 
 mod client;
 mod config;
@@ -25,6 +29,7 @@ mod connection;
 mod decision;
 mod driver;
 mod error;
+mod hints;
 mod inbox;
 mod key;
 mod shared;
@@ -33,10 +38,11 @@ pub mod store;
 pub use client::{Accepted, Client, Sending};
 pub use config::{BoxFuture, Config, Servers, StaticToken, TokenError, TokenSource};
 pub use error::{ChangeError, Closed, ConnectError, RequestError, SendError};
+pub use hints::{Hint, Hints};
 pub use inbox::{Event, Inbox, Item, Receipt};
 pub use key::DeviceKey;
 pub use link::tls::Roots;
-pub use session::client::{HistoryPage, Limits, Outcome};
+pub use session::client::{HistoryPage, Limits, Outcome, SignalError};
 pub use wire::{
     Address, DeviceId, GroupId, MessageId, SendId, Seq, UserId,
     auth::{group_id, user_id},

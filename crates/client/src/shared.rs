@@ -10,12 +10,14 @@ use tokio::sync::{Notify, oneshot, watch};
 use wire::{
     SendId, Seq, UserId,
     server_frame::{Answer, QueryError},
+    signal::SignalFrom,
 };
 
 use crate::{
     client::Accepted,
     decision::Decision,
     error::{ChangeError, Closed, RequestError, SendError},
+    hints::{self, Hint},
     inbox::Pending,
 };
 
@@ -32,7 +34,7 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// There is something to do for the driver.
     pub(crate) work: Notify,
-    /// There is something in the inbox, or there never will be.
+    /// There is something in the inbox or among the hints, or there never will be.
     pub(crate) arrived: Notify,
     /// A send was answered: there may be room in the outbox.
     pub(crate) answered: Notify,
@@ -59,6 +61,7 @@ pub(crate) struct State {
     pub(crate) pages: BTreeMap<u32, oneshot::Sender<HistoryPage>>,
     pub(crate) answers: BTreeMap<u32, oneshot::Sender<Result<Answer, RequestError>>>,
     pub(crate) inbox: VecDeque<Pending>,
+    pub(crate) hints: hints::Waiting,
     pub(crate) closed: Option<Closed>,
 }
 
@@ -79,6 +82,7 @@ impl Shared {
             pages: BTreeMap::new(),
             answers: BTreeMap::new(),
             inbox: VecDeque::new(),
+            hints: hints::Waiting::default(),
             closed: None,
         };
         Self {
@@ -127,7 +131,10 @@ impl Shared {
                 | SessionEvent::Truncated(_)
                 | SessionEvent::CaughtUp(_)
                 | SessionEvent::Page(_)
-                | SessionEvent::Answer(..) => state.report(event),
+                | SessionEvent::Answer(..)
+                | SessionEvent::Signal(_)
+                | SessionEvent::Online(_)
+                | SessionEvent::Offline(_) => state.report(event),
             }
         }
         drop(state);
@@ -237,6 +244,11 @@ impl State {
                     });
                 }
             }
+            SessionEvent::Signal(SignalFrom { user, device, body }) => {
+                self.hints.push(Hint::Signal { from: user, device, body });
+            }
+            SessionEvent::Online(user) => self.hints.push(Hint::Online(user)),
+            SessionEvent::Offline(user) => self.hints.push(Hint::Offline(user)),
             SessionEvent::Connected(_)
             | SessionEvent::Drain { .. }
             | SessionEvent::TokenNeeded

@@ -9,6 +9,7 @@ use ports::mailbox::Cursor;
 use session::{
     close::CloseCode,
     edge::{EdgeSession, Effect, Published, Violation},
+    signals::Users,
 };
 use wire::{
     ClientFrame, Seq, UserId,
@@ -29,12 +30,15 @@ use crate::{
     listener::HalfOpen,
     publish::{Publishing, Sender},
     routes::{Handle, Waiting},
+    signals::Fate,
 };
 
 /// Bytes of one write: what QUIC packs well, and what a delivery buffer is filled up to.
 const WRITE_BYTES: usize = 16 * 1024;
 /// Capacity an empty buffer keeps.
 const KEPT_BYTES: usize = 64 * 1024;
+/// Sightings for which an empty queue keeps room.
+const KEPT_SIGHTINGS: usize = 64;
 /// Bytes of answers beyond which further ones stay in the session, which bounds them.
 const CONTROL_BYTES: usize = 4 * WRITE_BYTES;
 /// Appends the log has not answered. More than the window because the session answers Retry after a
@@ -68,6 +72,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, connection: link::Connection, hal
     let metrics = shared.metrics.clone();
     let mut driver = Driver::new(shared, connection.clone(), session, control, half_open);
     let end = driver.run(receiver).await;
+    driver.say_goodbye(&end);
     let (code, reason) = match end {
         End::Gone => (CloseCode::Done, ""),
         End::Close(code) => (code, ""),
@@ -209,6 +214,10 @@ impl Driver {
         while let Some(effect) = self.session.poll_effect() {
             self.perform(effect)?;
         }
+        let shed = self.session.take_shed();
+        if shed > 0 {
+            self.shared.metrics.count_hints(Fate::Rate, shed);
+        }
         let now = self.shared.now();
         // What is not taken counts as unanswered: a client that does not read asks no more.
         if self.control_out.len() < CONTROL_BYTES {
@@ -247,6 +256,18 @@ impl Driver {
             Effect::History(read) => self.jobs.push(jobs::page(&self.shared, self.user(), read)),
             Effect::Query(request, query) => {
                 self.jobs.push(jobs::answer(&self.shared, self.user(), request, query));
+            }
+            Effect::Signal(signal) => {
+                self.shared.exchange.signal(&self.shared.metrics, self.handle(), signal);
+            }
+            Effect::Watch(users) => self.shared.exchange.watch(&self.shared, self.handle(), users),
+            Effect::Show(users) => {
+                self.shared.exchange.show(&self.shared.metrics, self.handle(), users);
+            }
+            Effect::Datagram(datagram) => {
+                if !self.connection.send_datagram(datagram) {
+                    self.shared.metrics.count_hints(Fate::Full, 1);
+                }
             }
             Effect::Close(code) => {
                 self.session.poll_control(&mut self.control_out);
@@ -364,6 +385,15 @@ impl Driver {
         if let Some(head) = self.waiting.head.take() {
             self.session.handle_head(now, head);
         }
+        for signal in self.waiting.signals.drain(..) {
+            self.session.handle_signal(now, signal);
+        }
+        for (from, is_online) in self.waiting.sightings.drain(..) {
+            self.session.handle_sighting(from, is_online);
+        }
+        if self.waiting.sightings.capacity() > KEPT_SIGHTINGS {
+            self.waiting.sightings = Vec::new();
+        }
         Ok(())
     }
 
@@ -429,8 +459,23 @@ impl Driver {
         tokio::time::timeout(LAST_WRITE_WITHIN, writing).await.ok();
     }
 
+    /// Tells those to whom this connection showed itself that it is over. Not when its client is on
+    /// its way to another one: the end of a drain, and a later connection of the device.
+    fn say_goodbye(&self, end: &End) {
+        let comes_again =
+            self.shared.draining.is_cancelled() || matches!(end, End::Close(CloseCode::Displaced));
+        let (Some(admitted), false) = (&self.admitted, comes_again) else { return };
+        let handle = &admitted.registration.handle;
+        self.shared.exchange.show(&self.shared.metrics, handle, Users::default());
+    }
+
     fn user(&self) -> UserId {
-        self.admitted.as_ref().expect("only an admitted client's frames ask for this").user
+        self.handle().user
+    }
+
+    fn handle(&self) -> &Handle {
+        let admitted = self.admitted.as_ref();
+        &admitted.expect("only an admitted client's frames ask for this").registration.handle
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use link::{MeshListener, quic::ServerEndpoint};
+use link::{MeshDialer, MeshListener, quic::ServerEndpoint};
 use ports::{Engines, presence::Lease};
 use session::close::CloseCode;
 use tokio::{
@@ -26,6 +26,7 @@ use crate::{
     presence::{Command, RouteQueue, RouteWriter},
     publish::Publisher,
     routes::Routes,
+    signals::{self, Exchange},
     token::Verifier,
 };
 
@@ -35,10 +36,12 @@ pub struct Parts {
     pub engines: Engines,
     /// Where clients connect.
     pub endpoint: ServerEndpoint,
-    /// Where workers connect.
+    /// Where workers and other edges connect.
     pub mesh: MeshListener,
-    /// How workers find `mesh`, as [`Lease::address`].
+    /// How they find `mesh`, as [`Lease::address`].
     pub mesh_address: String,
+    /// How this edge reaches others, for what is never stored.
+    pub dialer: MeshDialer,
     /// Who verifies tokens.
     pub verifier: Verifier,
     /// Milliseconds since 1970.
@@ -54,8 +57,10 @@ pub struct Edge {
     shared: Arc<Shared>,
     endpoint: ServerEndpoint,
     mesh: MeshListener,
+    dialer: MeshDialer,
     lease: Lease,
     routes_to_write: mpsc::Receiver<Command>,
+    hints_to_hand_on: mpsc::Receiver<signals::Request>,
 }
 
 /// A view of a running edge. Cloning is cheap.
@@ -93,6 +98,7 @@ pub(crate) struct Shared {
     pub(crate) edge_id: EdgeId,
     pub(crate) routes: Routes,
     pub(crate) presence: RouteQueue,
+    pub(crate) exchange: Exchange,
     pub(crate) cursors: Cursors,
     pub(crate) control: Arc<Control>,
     pub(crate) publisher: Publisher,
@@ -139,7 +145,7 @@ impl Edge {
     /// An edge that takes nobody in before [`Self::run`].
     #[must_use]
     pub fn start(config: EdgeConfig, parts: Parts) -> Self {
-        let Parts { engines, endpoint, mesh, mesh_address, .. } = parts;
+        let Parts { engines, endpoint, mesh, mesh_address, dialer, .. } = parts;
         let Parts { verifier, wall_clock, metrics, edge_id, .. } = parts;
         let silence = Duration::from_millis(config.control_silence_ms);
         let control =
@@ -152,6 +158,7 @@ impl Edge {
             config.retention_ms,
         );
         let (presence, routes_to_write) = RouteQueue::new();
+        let (exchange, hints_to_hand_on) = Exchange::new();
         let shared = Arc::new(Shared {
             routes: Routes::new(config.push_queue_len),
             config,
@@ -161,6 +168,7 @@ impl Edge {
             metrics,
             edge_id,
             presence,
+            exchange,
             cursors: Cursors::default(),
             control,
             publisher,
@@ -170,7 +178,7 @@ impl Edge {
             began: Instant::now(),
         });
         let lease = Lease { edge: edge_id, address: mesh_address };
-        Self { shared, endpoint, mesh, lease, routes_to_write }
+        Self { shared, endpoint, mesh, dialer, lease, routes_to_write, hints_to_hand_on }
     }
 
     /// A view of this edge.
@@ -213,10 +221,12 @@ impl Edge {
     }
 
     async fn serve(self, stop: CancellationToken) -> Result<(), RunError> {
-        let Self { shared, endpoint, mesh, lease, routes_to_write } = self;
+        let Self { shared, endpoint, mesh, dialer, lease, routes_to_write, hints_to_hand_on } =
+            self;
         let finish_writers = CancellationToken::new();
         let mut writers = start_writers(&shared, routes_to_write, &finish_writers);
         let mut readers = start_readers(&shared, mesh);
+        readers.spawn(signals::run(shared.clone(), dialer, hints_to_hand_on));
         let mut leases = JoinSet::new();
         leases.spawn(keep_lease(shared.clone(), lease));
         let mut control = JoinSet::new();

@@ -1,20 +1,30 @@
-//! Pushes from workers, over the mesh.
+//! Pushes from workers and hints from other edges, over the mesh.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::{Bytes, BytesMut};
 use link::{Connection, MeshListener, Receiver};
 use tokio::task::JoinSet;
 use wire::{DecodeError, codec::take_frame, limits::MESH_FRAME_BYTES_MAX, mesh::MeshFrame};
 
-use crate::{edge::Shared, routes::Pushed};
+use crate::{edge::Shared, routes::Pushed, signals};
 
 /// Streams read at once over one link.
 const STREAMS_MAX: usize = 16;
-/// Close code towards a worker that does not speak the mesh protocol.
+/// Close code towards a peer that does not speak the mesh protocol.
 const MESH_PROTOCOL_ERROR: u32 = 2;
 
-/// Takes links of workers until dropped.
+/// What a link has carried: a link of another edge has hints only, and nothing is lost with it.
+#[derive(Default)]
+struct Carried {
+    pushes: AtomicBool,
+    hints: AtomicBool,
+}
+
+/// Takes links of workers and other edges until dropped.
 pub(crate) async fn listen(shared: Arc<Shared>, mut mesh: MeshListener) {
     let mut links = JoinSet::new();
     loop {
@@ -36,33 +46,45 @@ pub(crate) async fn listen(shared: Arc<Shared>, mut mesh: MeshListener) {
 /// mailboxes are compared soon.
 async fn serve(shared: Arc<Shared>, connection: Connection) {
     let mut streams = JoinSet::new();
+    let carried = Arc::<Carried>::default();
     loop {
         tokio::select! {
             biased;
             Some(read) = streams.join_next(), if !streams.is_empty() => {
                 if let Ok(Err(error)) = read {
-                    tracing::warn!(%error, "a worker sent what is not a frame of the mesh");
+                    tracing::warn!(%error, "a peer sent what is not a frame of the mesh");
                     connection.close(MESH_PROTOCOL_ERROR, "not a frame");
                     break;
                 }
             }
             stream = connection.accept_uni(), if streams.len() < STREAMS_MAX => match stream {
                 Ok(stream) => {
-                    streams.spawn(read(shared.clone(), stream));
+                    streams.spawn(read(shared.clone(), carried.clone(), stream));
                 }
                 Err(_) => break,
             },
         }
     }
+    if carried.hints.load(Ordering::Relaxed) && !carried.pushes.load(Ordering::Relaxed) {
+        return;
+    }
     shared.metrics.mesh_broken.inc();
     shared.check_soon.notify_one();
 }
 
-async fn read(shared: Arc<Shared>, mut stream: Receiver) -> Result<(), DecodeError> {
+async fn read(
+    shared: Arc<Shared>,
+    carried: Arc<Carried>,
+    mut stream: Receiver,
+) -> Result<(), DecodeError> {
     let mut input = BytesMut::new();
     while let Ok(true) = stream.read(&mut input).await {
         while let Some(bytes) = take_frame(&mut input, MESH_FRAME_BYTES_MAX)? {
-            hand_out(&shared, MeshFrame::decode(bytes)?);
+            let frame = MeshFrame::decode(bytes)?;
+            let of_edge = !frame.signals.is_empty();
+            let kind = if of_edge { &carried.hints } else { &carried.pushes };
+            kind.store(true, Ordering::Relaxed);
+            hand_out(&shared, frame);
         }
     }
     Ok(())
@@ -80,6 +102,9 @@ fn hand_out(shared: &Shared, frame: MeshFrame) {
                 Pushed::Stray => metrics.push_stray.inc(),
             }
         }
+    }
+    for signal in frame.signals {
+        signals::hand_out(shared, signal);
     }
     if frame.lost {
         metrics.mesh_lost.inc();

@@ -24,6 +24,7 @@ pub mod metrics;
 mod presence;
 mod publish;
 mod routes;
+mod signals;
 pub mod token;
 
 pub use config::EdgeConfig;

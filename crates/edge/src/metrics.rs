@@ -4,7 +4,7 @@ use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, 
 use session::close::CloseCode;
 use wire::server_frame::{BusyReason, RejectReason};
 
-use crate::listener::Answer;
+use crate::{listener::Answer, signals::Fate};
 
 /// What an edge counts. One for a process; no label is ever an id.
 #[derive(Clone, Debug)]
@@ -51,6 +51,10 @@ pub struct EdgeMetrics {
     pub mesh_broken: IntCounter,
     /// 1 when the log has another layout than this edge knows, which then takes no sends: act.
     pub log_elsewhere: IntGauge,
+    /// Hints, which are signals, and questions about and news of presence, by `outcome`.
+    pub hints: IntCounterVec,
+    /// Links to other edges now.
+    pub edge_links: IntGauge,
     /// Frames from workers that said that pushes were dropped; heads are compared then.
     pub mesh_lost: IntCounter,
 }
@@ -81,17 +85,12 @@ impl EdgeMetrics {
             }
             Ok::<_, prometheus::Error>(counter)
         };
-        let append_seconds = Histogram::with_opts(
-            HistogramOpts::new(
-                "posthorn_edge_append_seconds",
-                "Seconds from taking a send off its stream to its being durable.",
-            )
-            .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 15)?),
-        )?;
+        let append_seconds = append_seconds()?;
         registry.register(Box::new(append_seconds.clone()))?;
         let answers = Answer::ALL.iter().map(|answer| answer.label().to_owned()).collect();
         let codes = CloseCode::ALL.iter().map(|code| format!("{code:?}")).collect();
         let busy = BusyReason::ALL.iter().map(|reason| busy_label(*reason).to_owned()).collect();
+        let fates = Fate::ALL.iter().map(|fate| fate.label().to_owned()).collect();
         let rejects =
             RejectReason::ALL.iter().map(|reason| reject_label(*reason).to_owned()).collect();
         Ok(Self {
@@ -126,8 +125,20 @@ impl EdgeMetrics {
             cursors: counter("cursors_total", "Cursors stored.")?,
             mesh_broken: counter("mesh_broken_total", "Links from workers that broke.")?,
             log_elsewhere: gauge("log_elsewhere", "1 when the log's layout is not known here.")?,
+            hints: labelled(
+                "hints_total",
+                "Signals and what is said about presence, by outcome.",
+                "outcome",
+                fates,
+            )?,
+            edge_links: gauge("edge_links", "Links to other edges now.")?,
             mesh_lost: counter("mesh_lost_total", "Times workers said that pushes were dropped.")?,
         })
+    }
+
+    /// Counts hints.
+    pub(crate) fn count_hints(&self, fate: Fate, count: u64) {
+        self.hints.with_label_values(&[fate.label()]).inc_by(count);
     }
 
     /// Counts a connection the edge closed.
@@ -144,6 +155,16 @@ impl EdgeMetrics {
     pub(crate) fn count_rejected(&self, reason: RejectReason) {
         self.rejected.with_label_values(&[reject_label(reason)]).inc();
     }
+}
+
+fn append_seconds() -> Result<Histogram, prometheus::Error> {
+    Histogram::with_opts(
+        HistogramOpts::new(
+            "posthorn_edge_append_seconds",
+            "Seconds from taking a send off its stream to its being durable.",
+        )
+        .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 15)?),
+    )
 }
 
 fn busy_label(reason: BusyReason) -> &'static str {

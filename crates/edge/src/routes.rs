@@ -9,10 +9,14 @@ use std::{
 };
 
 use ports::presence::Route;
-use session::close::CloseCode;
+use session::{close::CloseCode, signals::Users};
 use tokio::sync::Notify;
 use wire::{
-    DeviceId, EdgeId, Generation, Seq, UserId, delivery_frame::Deliver, limits::ITEM_BYTES_MAX,
+    DeviceId, EdgeId, Generation, Seq, UserId,
+    delivery_frame::Deliver,
+    limits::{ITEM_BYTES_MAX, WATCHED_MAX},
+    mesh::Origin,
+    signal::SignalFrom,
 };
 
 /// Shards of the table, so that pushes for different devices rarely meet at one lock.
@@ -24,6 +28,11 @@ const GENERATION_BITS: u32 = 12;
 const PUSH_QUEUE_BYTES_MAX: usize = 256 * 1024;
 
 const _: () = assert!(PUSH_QUEUE_BYTES_MAX > ITEM_BYTES_MAX);
+/// Signals that wait for one connection. At it: further ones are dropped.
+const SIGNALS_MAX: usize = 32;
+/// Sightings that wait for one connection: four devices of everybody it may watch. At it: further
+/// ones are dropped.
+const SIGHTINGS_MAX: usize = 4 * WATCHED_MAX;
 
 type Shard = HashMap<(UserId, DeviceId), Arc<Handle>>;
 
@@ -41,12 +50,38 @@ pub(crate) struct Handle {
     pub(crate) device: DeviceId,
     pub(crate) generation: Generation,
     waiting: Mutex<Waiting>,
+    interest: Mutex<Interest>,
     wake: Notify,
     push_queue_len: usize,
     /// What the device acknowledged, so that a head check needs not wake a connection for nothing.
     acknowledged: AtomicU64,
     /// When it last had everything, milliseconds since 1970; 0 before it is admitted.
     caught_up_ms: AtomicU64,
+}
+
+/// Whose presence a connection follows, and who may follow its own.
+#[derive(Default)]
+struct Interest {
+    watched: Users,
+    shown: Users,
+}
+
+/// Something that is only worth having now.
+pub(crate) enum Hint {
+    Signal(SignalFrom),
+    /// A device that shows itself is there, or is not any more.
+    Sighting(Origin, bool),
+}
+
+/// What became of a hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hinted {
+    /// It waits for the connection.
+    Taken,
+    /// Too much waits for the connection.
+    Full,
+    /// The connection does not follow whom it is about.
+    Unwanted,
 }
 
 /// What waits for a connection; it takes all of it at once.
@@ -60,6 +95,10 @@ pub(crate) struct Waiting {
     pub(crate) behind: bool,
     /// The head of the mailbox, from a head check.
     pub(crate) head: Option<Seq>,
+    /// Bounded; sheds.
+    pub(crate) signals: Vec<SignalFrom>,
+    /// Bounded; sheds.
+    pub(crate) sightings: Vec<(Origin, bool)>,
     /// The connection must end.
     pub(crate) close: Option<CloseCode>,
 }
@@ -92,6 +131,7 @@ impl Routes {
             device,
             generation: self.next_generation(now_ms),
             waiting: Mutex::default(),
+            interest: Mutex::default(),
             wake: Notify::new(),
             push_queue_len: self.push_queue_len,
             acknowledged: AtomicU64::new(0),
@@ -130,11 +170,17 @@ impl Routes {
         (device, generation): (DeviceId, Generation),
         deliver: Deliver,
     ) -> Pushed {
+        self.get(user, (device, generation)).map_or(Pushed::Stray, |handle| handle.push(deliver))
+    }
+
+    /// The connection of a device, if it is this one.
+    pub(crate) fn get(
+        &self,
+        user: UserId,
+        (device, generation): (DeviceId, Generation),
+    ) -> Option<Arc<Handle>> {
         let handle = self.shard(device).get(&(user, device)).cloned();
-        match handle {
-            Some(handle) if handle.generation == generation => handle.push(deliver),
-            Some(_) | None => Pushed::Stray,
-        }
+        handle.filter(|handle| handle.generation == generation)
     }
 
     /// Ends the connection of a device, if it has one.
@@ -189,10 +235,11 @@ impl Handle {
         self.wake.notified().await;
     }
 
-    /// Takes everything that waits. `pushes` of `into` must be empty and lends its memory.
+    /// Takes everything that waits. The queues of `into` must be empty and lend their memory.
     pub(crate) fn take(&self, into: &mut Waiting) {
         debug_assert!(into.pushes.is_empty(), "the last ones were handled");
         into.push_bytes = 0;
+        debug_assert!(into.signals.is_empty() && into.sightings.is_empty(), "likewise");
         std::mem::swap(&mut *lock(&self.waiting), into);
     }
 
@@ -216,6 +263,51 @@ impl Handle {
     pub(crate) fn route(&self, edge: EdgeId) -> Route {
         let Self { user, device, generation, .. } = *self;
         Route { user, device, edge, generation }
+    }
+
+    /// How others see this connection in what it says.
+    pub(crate) fn origin(&self) -> Origin {
+        let Self { user, device, generation, .. } = *self;
+        Origin { user, device, generation }
+    }
+
+    pub(crate) fn set_watched(&self, users: Users) {
+        lock(&self.interest).watched = users;
+    }
+
+    /// The list before.
+    pub(crate) fn set_shown(&self, users: Users) -> Users {
+        std::mem::replace(&mut lock(&self.interest).shown, users)
+    }
+
+    /// Whether this user may know of this connection.
+    pub(crate) fn shows_itself_to(&self, user: UserId) -> bool {
+        lock(&self.interest).shown.binary_search(&user).is_ok()
+    }
+
+    /// Leaves a hint for the connection. One about somebody it does not watch does not wake it.
+    pub(crate) fn hint(&self, hint: Hint) -> Hinted {
+        if let Hint::Sighting(from, _) = &hint
+            && lock(&self.interest).watched.binary_search(&from.user).is_err()
+        {
+            return Hinted::Unwanted;
+        }
+        let mut waiting = lock(&self.waiting);
+        let was_empty = waiting.signals.is_empty() && waiting.sightings.is_empty();
+        match hint {
+            Hint::Signal(signal) if waiting.signals.len() < SIGNALS_MAX => {
+                waiting.signals.push(signal);
+            }
+            Hint::Sighting(from, is_online) if waiting.sightings.len() < SIGHTINGS_MAX => {
+                waiting.sightings.push((from, is_online));
+            }
+            Hint::Signal(_) | Hint::Sighting(..) => return Hinted::Full,
+        }
+        drop(waiting);
+        if was_empty {
+            self.wake.notify_one();
+        }
+        Hinted::Taken
     }
 
     pub(crate) fn acknowledged(&self) -> Seq {

@@ -84,15 +84,20 @@ pub const MEMORY_STREAMS_MAX: usize = 16;
 /// Connections made in memory that wait to be accepted; more wait at the dialer.
 pub const MEMORY_BACKLOG_MAX: usize = 64;
 
+/// Datagrams that wait at one end of a memory connection; further ones are refused.
+pub const MEMORY_DATAGRAMS_MAX: usize = 16;
+
 /// Buffer asked of the system for each direction of a socket, bytes; it may give less.
 pub const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
-/// Bytes of datagrams kept in each direction of a connection; the oldest are dropped.
+/// Bytes of datagrams kept in each direction of a connection. At it: further ones do not leave, and
+/// of those that arrive the oldest are dropped.
 const DATAGRAM_BYTES_MAX: usize = 16 * 1024;
 
 const _: () = assert!(UNAUTHENTICATED_BYTES_MAX as usize >= limits::HELLO_BYTES_MAX);
 const _: () = assert!(AUTHENTICATED_BYTES_MAX as usize >= limits::CLIENT_FRAME_BYTES_MAX);
 const _: () = assert!(CLIENT_RECEIVE_BYTES_MAX as usize >= limits::DELIVERY_WINDOW_BYTES);
+const _: () = assert!(DATAGRAM_BYTES_MAX >= 8 * limits::DATAGRAM_BYTES_MAX);
 const _: () = assert!(MESH_BYTES_MAX as usize >= limits::MESH_FRAME_BYTES_MAX);
 
 /// What the endpoint of an edge is made from.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use crate::{
     error::{Closed, LinkError},
@@ -91,6 +91,32 @@ impl Connection {
         match &self.0 {
             Carrier::Quic(carrier) => carrier.accept_uni().await,
             Carrier::Memory(carrier) => carrier.accept_uni().await,
+        }
+    }
+
+    /// Sends a datagram, which arrives once, whole, or never, in any order. `false` when it does
+    /// not even leave: larger than a packet takes (1,150 bytes always fit), no room among those
+    /// that wait to leave, or the connection is over. It never waits and never drops an earlier
+    /// one.
+    #[must_use]
+    pub fn send_datagram(&self, datagram: Bytes) -> bool {
+        match &self.0 {
+            Carrier::Quic(carrier) => carrier.send_datagram(datagram),
+            Carrier::Memory(carrier) => carrier.send_datagram(datagram),
+        }
+    }
+
+    /// The next datagram of the peer. Few wait: whoever does not ask misses some.
+    ///
+    /// # Errors
+    /// [`LinkError::Closed`].
+    ///
+    /// # Cancel safety
+    /// A dropped call took no datagram.
+    pub async fn read_datagram(&self) -> Result<Bytes, LinkError> {
+        match &self.0 {
+            Carrier::Quic(carrier) => carrier.read_datagram().await,
+            Carrier::Memory(carrier) => carrier.read_datagram().await,
         }
     }
 

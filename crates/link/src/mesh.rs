@@ -1,4 +1,4 @@
-//! Workers to edges: over QUIC with a certificate on either side, or in memory.
+//! Workers and edges to edges: over QUIC with a certificate on either side, or in memory.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -14,17 +14,17 @@ use crate::{
     tls::{self, MeshIdentity},
 };
 
-/// Where an edge takes connections of workers.
+/// Where an edge takes connections of workers and other edges.
 #[derive(Debug)]
 pub enum MeshListener {
-    /// From workers in the same process.
+    /// From the same process.
     Memory(MemoryListener),
-    /// From workers anywhere.
+    /// From anywhere.
     Quic(QuicListener),
 }
 
 impl MeshListener {
-    /// The next connection of a worker; `None` once no more can come.
+    /// The next connection; `None` once no more can come.
     ///
     /// # Cancel safety
     /// A dropped call took no connection.
@@ -36,7 +36,7 @@ impl MeshListener {
     }
 }
 
-/// How a worker reaches edges. Cheap to clone.
+/// How a worker or an edge reaches edges. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum MeshDialer {
     /// Edges in the same process, by name.

@@ -2,7 +2,8 @@
 //!
 //! A small JSON object, `{"from":"alice","text":"hello"}`, with `"group":"#name"` in a group. Names
 //! are not what the cluster knows; they prove themselves by the id made of them: whoever claims a
-//! name that does not make the sender's id is shown by the id instead.
+//! name that does not make the sender's id is shown by the id instead. The body of a signal is
+//! `{"from":"alice","typing":true}`, likewise.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -18,6 +19,28 @@ struct Content {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     group: Option<String>,
     text: String,
+}
+
+/// The content of a signal that somebody types.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Typing {
+    from: String,
+    typing: bool,
+}
+
+/// The body of a signal that `from` types.
+#[must_use]
+pub fn encode_typing(from: &str) -> Bytes {
+    let typing = Typing { from: from.to_owned(), typing: true };
+    serde_json::to_vec(&typing).expect("texts are always JSON").into()
+}
+
+/// Who types, if that is what the signal `bytes` of `sender` says; names are those of `issuer`.
+#[must_use]
+pub fn decode_typing(issuer: &str, sender: UserId, bytes: &[u8]) -> Option<String> {
+    let typing: Typing = serde_json::from_slice(bytes).ok()?;
+    let is_from = name::user_id(issuer, &typing.from) == sender;
+    typing.typing.then(|| if is_from { typing.from } else { sender.to_string() })
 }
 
 /// The payload of a text.
@@ -153,6 +176,17 @@ mod tests {
         check("alice", to, b"{\"from\":1}", &alice, None, "{\"from\":1}");
         check("alice", to, &[0xff, 0], &alice, None, "<base64> /wA=");
         check("alice", to, b"", &alice, None, "");
+    }
+
+    #[test]
+    fn only_a_signal_that_says_so_is_typing_and_names_prove_themselves() {
+        let (alice, mallory) = (name::user_id(ISSUER, "alice"), name::user_id(ISSUER, "mallory"));
+        let typing = encode_typing("alice");
+        assert_eq!(decode_typing(ISSUER, alice, &typing), Some("alice".to_owned()));
+        assert_eq!(decode_typing(ISSUER, mallory, &typing), Some(mallory.to_string()));
+        let stopped = br#"{"from":"alice","typing":false}"#;
+        assert_eq!(decode_typing(ISSUER, alice, stopped), None);
+        assert_eq!(decode_typing(ISSUER, alice, b"\xff"), None);
     }
 
     #[test]

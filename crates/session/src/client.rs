@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use wire::{
     Address, ClientFrame, Counter, DecodeError, DeliveryFrame, DeviceId, Item, RunId, SendId, Seq,
@@ -13,6 +13,7 @@ use wire::{
     item::Body,
     limits::{PAGE_ROWS_MAX, PAYLOAD_BYTES_MAX},
     server_frame::Welcome,
+    signal::Datagram,
     version::PROTOCOL,
 };
 
@@ -22,12 +23,14 @@ use crate::{
     inbox::{Company, Inbox},
     outbox::Outbox,
     requests::{Request, Requests},
+    sightings::Sightings,
 };
 pub use crate::{
     event::{Event, Greeting, HistoryPage, Outcome},
     outbox::{Full, Limits},
     requests::WAITING_MAX as REQUESTS_WAITING_MAX,
     restored::{Restored, StoreChange},
+    sightings::SignalError,
 };
 
 /// A fresh token is asked for so long before the old one ends, or after four fifths of its life
@@ -52,6 +55,7 @@ pub struct ClientSession {
     outbox: Outbox,
     inbox: Inbox,
     requests: Requests,
+    sightings: Sightings,
     changes: Vec<StoreChange>,
     events: VecDeque<Event>,
 }
@@ -109,6 +113,7 @@ impl ClientSession {
             outbox: Outbox::new(limits, outbox, accepted),
             inbox: Inbox::new(device, cursor, ahead, repeats),
             requests: Requests::default(),
+            sightings: Sightings::default(),
             changes: Vec::new(),
             events: VecDeque::new(),
         }
@@ -165,6 +170,39 @@ impl ClientSession {
         self.requests.ask(Request::Query(query)).ok_or(TooManyRequests)
     }
 
+    /// Queues a signal for the connected devices of these users, 1 to 32, with an opaque body of at
+    /// most 1 KiB. It arrives at most once, perhaps never, and only if it can leave about now.
+    ///
+    /// # Errors
+    /// When it does not leave. [`SignalError::NotNow`] is nothing to act on.
+    pub fn signal(&mut self, to: &[UserId], body: Bytes) -> Result<(), SignalError> {
+        let is_open = self.is_open();
+        self.sightings.signal(to, body, is_open)
+    }
+
+    /// Wants to know whether these users, at most 256 in place of those before, are connected. Only
+    /// those who show themselves to this user are ever [`Event::Online`].
+    ///
+    /// # Errors
+    /// [`SignalError::Users`] when there are too many.
+    pub fn watch(&mut self, users: &[UserId]) -> Result<(), SignalError> {
+        self.sightings.watch(users)
+    }
+
+    /// Shows to these users, at most 256 in place of those before, that this device is connected.
+    ///
+    /// # Errors
+    /// [`SignalError::Users`] when there are too many.
+    pub fn show(&mut self, users: &[UserId]) -> Result<(), SignalError> {
+        self.sightings.show(users)
+    }
+
+    /// Whether a device of this user is connected, as far as is known.
+    #[must_use]
+    pub fn is_online(&self, user: UserId) -> bool {
+        self.sightings.is_online(user)
+    }
+
     /// A connection is there; the greeting goes first.
     pub fn handle_connected(&mut self, greeting: Greeting) {
         self.handle_disconnected();
@@ -183,6 +221,7 @@ impl ClientSession {
         self.outbox.handle_disconnected();
         self.inbox.handle_disconnected();
         self.requests.handle_disconnected();
+        self.sightings.handle_disconnected();
     }
 
     /// Takes a frame of the control stream. `random` spreads what comes again.
@@ -238,6 +277,9 @@ impl ClientSession {
             ServerFrame::Drain { deadline_ms, jitter_ms } => {
                 self.handle_drain(deadline_ms, jitter_ms);
             }
+            ServerFrame::Presence(sightings) => {
+                self.sightings.handle_presence(now, sightings, &mut self.events);
+            }
         }
         Ok(())
     }
@@ -262,6 +304,7 @@ impl ClientSession {
         let token = token_until(now, clock_ms, welcome.token_expires_ms);
         self.state = State::Open(Open { clock_ms, token, draining: false });
         self.outbox.handle_welcome(welcome.send_window as usize);
+        self.sightings.handle_welcome();
         self.events.push_back(Event::Connected(welcome));
         if let Some(from) = self.inbox.handle_welcome(welcome.user, welcome.resume_after) {
             self.events.push_back(Event::Truncated(from));
@@ -302,6 +345,16 @@ impl ClientSession {
         }
     }
 
+    //= protocol#conn-9
+    /// Takes a datagram. One that is not understood, or comes before `Welcome`, is ignored.
+    pub fn handle_datagram(&mut self, datagram: Bytes) {
+        if let (State::Open(_), Ok(Datagram::Signal(signal))) =
+            (&self.state, Datagram::decode(datagram))
+        {
+            self.events.push_back(Event::Signal(signal));
+        }
+    }
+
     /// A fresh token, signed for this connection. Ignored when none is needed any more.
     pub fn handle_token(&mut self, proof: Proof) {
         if let State::Open(open) = &mut self.state
@@ -313,6 +366,7 @@ impl ClientSession {
 
     /// The time [`Self::poll_timeout`] named has come.
     pub fn handle_timeout(&mut self, now: Duration) {
+        self.sightings.handle_timeout(now, &mut self.events);
         self.outbox.handle_timeout(now);
         if self.outbox.is_overdue(now) {
             self.events.push_back(Event::Unresponsive);
@@ -331,12 +385,14 @@ impl ClientSession {
     /// When [`Self::handle_timeout`] is due; it may change with every call.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let State::Open(open) = &self.state else { return None };
+        let sightings = self.sightings.poll_timeout();
+        let State::Open(open) = &self.state else { return sightings };
         let token = match open.token {
             Token::Good { renew_at: at } | Token::Asked { again_at: at } => Some(at),
             Token::Given(_) | Token::Sent => None,
         };
-        token.into_iter().chain(self.outbox.poll_timeout()).chain(self.inbox.poll_timeout()).min()
+        let others = [self.outbox.poll_timeout(), self.inbox.poll_timeout(), sightings];
+        token.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     /// Changes to make durable before what was polled since is transmitted or reported.
@@ -378,6 +434,7 @@ impl ClientSession {
         {
             ClientFrame::Send(send).encode(out);
         }
+        self.sightings.poll(out, room);
         let company = if out.is_empty() { Company::Alone } else { Company::Others };
         if let Some(seq) = self.inbox.poll_ack(now, company) {
             ClientFrame::Ack(seq).encode(out);

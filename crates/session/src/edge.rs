@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use wire::{
     ClientFrame, SendId, Seq, ServerFrame,
@@ -10,10 +10,17 @@ use wire::{
     delivery_frame::Deliver,
     entity::Query,
     limits::AUTHENTICATE_WITHIN,
+    mesh::Origin,
     server_frame::{Answer, BusyReason, Page, RejectReason, Welcome},
+    signal::{Signal, SignalFrom},
 };
 
-use crate::{close::CloseCode, delivery::Delivery, publish::PublishWindow};
+use crate::{
+    close::CloseCode,
+    delivery::Delivery,
+    publish::PublishWindow,
+    signals::{Signals, Users},
+};
 
 /// Pages and answers asked for and not yet written. One more is a protocol error.
 pub const REQUESTS_MAX: usize = 2;
@@ -35,6 +42,7 @@ pub struct EdgeSession {
     state: State,
     publish: PublishWindow,
     delivery: Delivery,
+    signals: Signals,
     control: VecDeque<ServerFrame>,
     effects: VecDeque<Effect>,
     requests: usize,
@@ -98,6 +106,16 @@ pub enum Effect {
     History(Read),
     /// Answer with [`EdgeSession::handle_answer`] under this request number.
     Query(u32, Query),
+    /// Hand this to the connected devices of its users, but for this one.
+    Signal(Signal),
+    /// These are watched, in place of those before: ask for their presence, answered at any time by
+    /// [`EdgeSession::handle_sighting`]. Comes again and again, since answers run out.
+    Watch(Users),
+    /// These may know that this device is connected, in place of those before: tell those who are
+    /// new, and those who are gone.
+    Show(Users),
+    /// Send this datagram now, or not at all.
+    Datagram(Bytes),
     /// Write what is ready and close; the last effect.
     Close(CloseCode),
 }
@@ -147,6 +165,7 @@ impl EdgeSession {
             state: State::Silent { until: now + AUTHENTICATE_WITHIN },
             publish: PublishWindow::default(),
             delivery: Delivery::default(),
+            signals: Signals::new(),
             control: VecDeque::new(),
             effects: VecDeque::new(),
             requests: 0,
@@ -209,6 +228,18 @@ impl EdgeSession {
             ClientFrame::Query(request, query) => {
                 self.handle_request(Effect::Query(request, query))
             }
+            ClientFrame::Signal(signal) => {
+                self.signals.handle_sent(now, signal);
+                Ok(())
+            }
+            ClientFrame::Watch(users) => {
+                self.signals.handle_watch(now, users);
+                Ok(())
+            }
+            ClientFrame::Show(users) => {
+                self.signals.handle_show(now, users);
+                Ok(())
+            }
         }
     }
 
@@ -239,6 +270,7 @@ impl EdgeSession {
         let Admitted { welcome, token_expires, truncated } = admitted;
         self.state = State::Open { token_expires };
         self.publish.open(welcome.send_window as usize);
+        self.signals.open(welcome.device);
         self.delivery.open(welcome.resume_after, welcome.delivery_window as usize, truncated);
         self.control.push_back(ServerFrame::Welcome(welcome));
         if self.draining {
@@ -300,6 +332,19 @@ impl EdgeSession {
         self.control.push_back(ServerFrame::Answer(request, answer));
     }
 
+    /// A signal for this device.
+    pub fn handle_signal(&mut self, now: Duration, signal: SignalFrom) {
+        if let State::Open { .. } = self.state {
+            self.signals.handle_signal(now, signal);
+        }
+    }
+
+    /// A device that shows itself to this user is connected, or is not any more. Nothing is told
+    /// about a user who is not watched.
+    pub fn handle_sighting(&mut self, from: Origin, is_online: bool) {
+        self.signals.handle_sighting(from, is_online);
+    }
+
     /// This edge goes away: the client is told, and later sends are Busy.
     pub fn handle_drain(&mut self, _now: Duration, deadline_ms: u32, jitter_ms: u32) {
         if self.draining {
@@ -338,6 +383,7 @@ impl EdgeSession {
         }
         self.control.extend(self.publish.handle_timeout(now));
         self.delivery.handle_timeout(now);
+        self.signals.handle_timeout(now);
     }
 
     /// When [`Self::handle_timeout`] is due; it may change with every call.
@@ -349,7 +395,8 @@ impl EdgeSession {
             State::Closed => return None,
         };
         let others = [self.publish.poll_timeout(), self.delivery.poll_timeout()];
-        others.into_iter().flatten().chain([ends]).min()
+        let others = others.into_iter().chain([self.signals.poll_timeout()]);
+        others.flatten().chain([ends]).min()
     }
 
     /// The next thing to do.
@@ -361,7 +408,7 @@ impl EdgeSession {
         if let Some(send) = self.publish.poll_send() {
             return Some(Effect::Publish(send));
         }
-        self.delivery.poll_effect()
+        self.delivery.poll_effect().or_else(|| self.signals.poll_effect())
     }
 
     /// Appends every control frame that is ready.
@@ -374,6 +421,9 @@ impl EdgeSession {
             }
             frame.encode(out);
         }
+        if let State::Open { .. } = self.state {
+            self.signals.poll_control(out);
+        }
     }
 
     /// Appends delivery frames until `out` holds about `room` bytes or the client's window is full.
@@ -381,6 +431,12 @@ impl EdgeSession {
         if let State::Open { .. } = self.state {
             self.delivery.poll(out, room);
         }
+    }
+
+    /// Signals and sightings dropped since this was asked last, because there were too many.
+    #[must_use]
+    pub fn take_shed(&mut self) -> u64 {
+        self.signals.take_shed()
     }
 
     /// Sends that wait for their answer.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use wire::{
-    DecodeError, Item, MessageId, SendId, Seq,
+    DecodeError, Item, MessageId, SendId, Seq, UserId,
     auth::DEVICE_KEY_LEN,
     client_frame::Proof,
     item::{Body, Verdict},
     server_frame::{Answer, RejectReason, Welcome},
+    signal::SignalFrom,
 };
 
 #[cfg(doc)]
@@ -84,6 +85,12 @@ pub enum Event {
     TokenNeeded,
     /// The edge leaves sends without an answer: close and connect again.
     Unresponsive,
+    /// Somebody's signal, only worth having now.
+    Signal(SignalFrom),
+    /// A watched user has a device connected that shows itself to this user.
+    Online(UserId),
+    /// Nothing says any more that a watched user has one.
+    Offline(UserId),
 }
 
 /// What the log decided about a send.

@@ -7,6 +7,7 @@
 //! - [`edge`]: the edge's half: admit, publish, deliver, acknowledge.
 //! - [`client`]: the client's half: outbox, inbox, requests, and what must outlive the process.
 //! - [`restored`], [`repeats`]: what of a client outlives its process.
+//! - [`signals`]: the edge's half of what is never stored.
 //! - [`close`]: why a connection ends.
 
 pub mod client;
@@ -20,3 +21,5 @@ mod publish;
 pub mod repeats;
 mod requests;
 pub mod restored;
+mod sightings;
+pub mod signals;

@@ -8,10 +8,11 @@ use crate::{
     codec,
     entity::Query,
     error::DecodeError,
-    id::{Address, Counter, GroupId, RunId, SendId, Seq},
+    id::{Address, Counter, GroupId, RunId, SendId, Seq, UserId, users_to_bytes},
     item::{Body, DeviceChange, GroupChange, parse_agent, parse_device_key, parse_payload},
     limits::{PAGE_ROWS_MAX, TOKEN_BYTES_MAX, VERSIONS_MAX},
     proto,
+    signal::{Signal, parse_watched},
 };
 
 /// A frame from a client.
@@ -31,6 +32,12 @@ pub enum ClientFrame {
     Read(Read),
     /// A question about devices or a group: request number and question.
     Query(u32, Query),
+    /// Something for those who are connected now.
+    Signal(Signal),
+    /// Whose presence is wanted, in place of those before.
+    Watch(Vec<UserId>),
+    /// Who may know the presence of this connection, in place of those before.
+    Show(Vec<UserId>),
 }
 
 /// A token and the proof that the device is the one on this connection.
@@ -129,6 +136,9 @@ impl ClientFrame {
                     }
                 }),
             }),
+            Self::Signal(signal) => Frame::Signal(signal.to_wire()),
+            Self::Watch(users) => Frame::Watch(proto::Watch { users: users_to_bytes(users) }),
+            Self::Show(users) => Frame::Show(proto::Show { users: users_to_bytes(users) }),
         };
         codec::encode(&proto::ClientFrame { frame: Some(frame) }, out);
     }
@@ -150,6 +160,9 @@ impl ClientFrame {
             Frame::Resync(resync) => Seq::parse(resync.after, "resync.after").map(Self::Resync),
             Frame::Read(read) => parse_read(read).map(Self::Read),
             Frame::Query(query) => parse_query(query),
+            Frame::Signal(signal) => Signal::parse(signal).map(Self::Signal),
+            Frame::Watch(watch) => parse_watched(&watch.users, "watch.users").map(Self::Watch),
+            Frame::Show(show) => parse_watched(&show.users, "show.users").map(Self::Show),
         }
     }
 }

@@ -8,6 +8,7 @@
 //! - [`id`]: users, devices, groups, messages, positions.
 //! - [`item`]: what a mailbox holds.
 //! - [`client_frame`], [`server_frame`], [`delivery_frame`], [`mesh`]: what streams carry.
+//! - [`signal`]: what is only worth having now, and what datagrams carry.
 //! - [`record`], [`entity`]: what the logs and the stores hold.
 //! - [`codec`]: frames in a byte stream. [`limits`]: every bound of the protocol.
 //! - [`auth`], [`shard`]: the bytes a device signs, and where a user or group lives.
@@ -25,6 +26,7 @@ pub mod mesh;
 pub mod record;
 pub mod server_frame;
 pub mod shard;
+pub mod signal;
 pub mod version;
 
 pub use client_frame::ClientFrame;

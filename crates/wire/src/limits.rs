@@ -43,6 +43,20 @@ pub const DELIVERY_WINDOW: u32 = 1024;
 /// Bytes delivered on one connection and not yet acknowledged. Delivery waits at it.
 pub const DELIVERY_WINDOW_BYTES: usize = 1024 * 1024;
 
+/// Opaque body of a signal, bytes: a datagram holds it. Over it: a protocol error.
+pub const SIGNAL_BYTES_MAX: usize = 1024;
+/// Users one signal is for. Over it: a protocol error.
+pub const SIGNAL_USERS_MAX: usize = 32;
+/// Users a connection watches, and likewise users it shows itself to. Over it: a protocol error.
+pub const WATCHED_MAX: usize = 256;
+/// Devices one frame tells the presence of.
+pub const SIGHTINGS_MAX: usize = 256;
+/// A datagram from an edge to a client, bytes. QUIC's smallest packet, 1,200 bytes, has room for
+/// 1,150 with the longest connection id.
+pub const DATAGRAM_BYTES_MAX: usize = 1100;
+/// A device that shows itself counts as connected for so long after it was told.
+pub const SIGHTING_VALID: Duration = Duration::from_secs(90);
+
 /// The edge answers every send within this.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// A connection that is not authenticated after this is closed.
@@ -60,6 +74,10 @@ pub const EPOCH_MAX: u8 = 100;
 
 const _: () = assert!(HELLO_BYTES_MAX > TOKEN_BYTES_MAX + AGENT_BYTES_MAX + VERSIONS_MAX * 5 + 256);
 const _: () = assert!(PAYLOAD_BYTES_MAX > GROUP_MEMBERS_MAX * 16);
+const _: () = assert!(CLIENT_FRAME_BYTES_MAX > SIGNAL_BYTES_MAX + SIGNAL_USERS_MAX * 16 + 16);
+const _: () = assert!(CLIENT_FRAME_BYTES_MAX > WATCHED_MAX * 16 + 16);
+const _: () = assert!(DATAGRAM_BYTES_MAX > SIGNAL_BYTES_MAX + 16 + 8 + 16);
+const _: () = assert!(SERVER_FRAME_BYTES_MAX > SIGHTINGS_MAX * 40);
 const _: () = assert!(MESH_FRAME_BYTES_MAX > ITEM_BYTES_MAX + GROUP_MEMBERS_MAX * 16);
 const _: () = assert!(DEVICES_REMEMBERED_MAX > DEVICES_MAX);
 const _: () = assert!(DELIVERY_WINDOW_BYTES > ITEM_BYTES_MAX);

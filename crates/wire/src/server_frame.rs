@@ -13,6 +13,7 @@ use crate::{
     item::wire_enum,
     limits::PAGE_ROWS_MAX,
     proto,
+    signal::{Sighting, parse_sightings, sightings_to_wire},
 };
 
 /// A frame to a client.
@@ -58,6 +59,8 @@ pub enum ServerFrame {
         /// Wait a random part of this before reconnecting, milliseconds.
         jitter_ms: u32,
     },
+    /// Who of the watched is connected; 1 to [`SIGHTINGS_MAX`](crate::limits::SIGHTINGS_MAX).
+    Presence(Vec<Sighting>),
 }
 
 /// The answer to a good `Hello`.
@@ -190,6 +193,7 @@ impl ServerFrame {
             Self::Drain { deadline_ms, jitter_ms } => {
                 Frame::Drain(proto::Drain { deadline_ms: *deadline_ms, jitter_ms: *jitter_ms })
             }
+            Self::Presence(sightings) => Frame::Presence(sightings_to_wire(sightings)),
         };
         codec::encode(&proto::ServerFrame { frame: Some(frame) }, out);
     }
@@ -225,6 +229,7 @@ impl ServerFrame {
             Frame::Drain(drain) => {
                 Self::Drain { deadline_ms: drain.deadline_ms, jitter_ms: drain.jitter_ms }
             }
+            Frame::Presence(presence) => Self::Presence(parse_sightings(presence)?),
         })
     }
 }

@@ -14,9 +14,10 @@ use wire::{
     entity::{Device, Devices, Member, Roster},
     item::{Body, DeviceChange, GroupChange, Role},
     limits,
-    mesh::{MeshFrame, Push},
+    mesh::{MeshFrame, MeshSignal, Origin, Push, SignalKind},
     record::{ControlRecord, Delivery, EpochMap, MailRecord},
     server_frame::Page,
+    signal::{Datagram, Sighting, Signal, SignalFrom},
 };
 
 /// A protobuf field with bytes, as an encoder that keeps no limit writes it.
@@ -314,7 +315,7 @@ fn a_push_goes_to_the_devices_a_user_can_have() {
         let routes = (0..count).map(route).collect();
         let mut out = BytesMut::new();
         let push = Push { user: users(1)[0], routes, deliver: deliver(7) };
-        MeshFrame { pushes: vec![push], lost: false }.encode(&mut out);
+        MeshFrame { pushes: vec![push], ..MeshFrame::default() }.encode(&mut out);
         MeshFrame::decode(take_frame(&mut out, usize::MAX).unwrap().unwrap()).map(|_| ())
     };
     assert_eq!(push(64), Ok(()));
@@ -381,4 +382,65 @@ fn a_token_never_shows_in_debug_output() {
     let mut hello = hello();
     hello.proof.token = "very-secret".to_owned();
     assert!(!format!("{:?}", ClientFrame::Hello(hello)).contains("very-secret"));
+}
+
+#[test]
+fn a_signal_is_for_1_to_32_users_and_has_1_kib() {
+    let signal = |to, len| {
+        sent(&ClientFrame::Signal(Signal { to: users(to), body: Bytes::from(vec![7; len]) }))
+    };
+    assert!(signal(32, 1024).is_ok());
+    assert_eq!(signal(33, 0), Err(DecodeError::Length("signal.to")));
+    assert_eq!(signal(0, 0), Err(DecodeError::Length("signal.to")));
+    assert_eq!(signal(1, 1025), Err(DecodeError::Length("signal.body")));
+}
+
+#[test]
+fn a_connection_watches_and_shows_itself_to_256_users() {
+    assert!(sent(&ClientFrame::Watch(users(256))).is_ok());
+    assert!(sent(&ClientFrame::Show(users(256))).is_ok());
+    let refused = Err(DecodeError::Length("watch.users"));
+    assert_eq!(sent(&ClientFrame::Watch(users(257))), refused);
+    let refused = Err(DecodeError::Length("show.users"));
+    assert_eq!(sent(&ClientFrame::Show(users(257))), refused);
+}
+
+#[test]
+fn the_largest_signal_fits_a_datagram() {
+    let body = Bytes::from(vec![7; limits::SIGNAL_BYTES_MAX]);
+    let signal = SignalFrom { user: users(1)[0], device: sample::device(), body };
+    assert!(Datagram::Signal(signal).encode().len() <= limits::DATAGRAM_BYTES_MAX);
+}
+
+#[test]
+fn a_signal_of_the_mesh_takes_no_more_than_it_says() {
+    let all = u64::MAX;
+    let generation = wire::Generation::new(all);
+    let (user, device) = (users(1)[0], sample::device());
+    let kinds = [
+        SignalKind::Body(Bytes::from(vec![7; limits::SIGNAL_BYTES_MAX])),
+        SignalKind::Online,
+        SignalKind::Asks(wire::EdgeId::new(all)),
+    ];
+    for kind in kinds {
+        let routes = vec![(device, generation); limits::DEVICES_REMEMBERED_MAX];
+        let signal = MeshSignal { user, routes, from: Origin { user, device, generation }, kind };
+        let bytes = signal.frame_bytes();
+        let mut out = BytesMut::new();
+        MeshFrame { signals: vec![signal], ..MeshFrame::default() }.encode(&mut out);
+        assert!(out.len() <= bytes && bytes < limits::MESH_FRAME_BYTES_MAX);
+    }
+}
+
+#[test]
+fn presence_is_told_of_1_to_256_devices() {
+    let told = |count| {
+        let sighting = Sighting { user: users(1)[0], device: sample::device(), valid_ms: u32::MAX };
+        let mut out = BytesMut::new();
+        ServerFrame::Presence(vec![sighting; count]).encode(&mut out);
+        ServerFrame::decode(take_frame(&mut out, limits::SERVER_FRAME_BYTES_MAX).unwrap().unwrap())
+            .map(|_| ())
+    };
+    let refused = Err(DecodeError::Length("presence.sightings"));
+    assert_eq!((told(0), told(1), told(256), told(257)), (refused, Ok(()), Ok(()), refused));
 }

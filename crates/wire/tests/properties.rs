@@ -12,6 +12,7 @@ use wire::{
     entity::{Decision, Devices, Membership, Roster},
     mesh::MeshFrame,
     record::{ControlRecord, GroupRecord, MailRecord, StoredRow},
+    signal::Datagram,
 };
 
 /// Decodes, and when that succeeds, encodes and decodes again: the second value is the first.
@@ -40,6 +41,7 @@ fn check_all(bytes: &[u8]) {
     check(bytes, |frame| unframed(frame, ServerFrame::encode), ServerFrame::decode);
     check(bytes, |frame| unframed(frame, DeliveryFrame::encode), DeliveryFrame::decode);
     check(bytes, |frame| unframed(frame, MeshFrame::encode), MeshFrame::decode);
+    check(bytes, Datagram::encode, Datagram::decode);
     check(bytes, Item::encode, Item::decode);
     check(bytes, MailRecord::encode, MailRecord::decode);
     check(bytes, GroupRecord::encode, GroupRecord::decode);
@@ -58,6 +60,7 @@ fn valid_bytes() -> impl Strategy<Value = Bytes> {
         values::server_frame().prop_map(|frame| unframed(&frame, ServerFrame::encode)),
         values::delivery_frame().prop_map(|frame| unframed(&frame, DeliveryFrame::encode)),
         values::mesh_frame().prop_map(|frame| unframed(&frame, MeshFrame::encode)),
+        values::datagram().prop_map(|datagram| datagram.encode()),
         values::item().prop_map(|item| item.encode()),
         values::mail_record().prop_map(|record| record.encode()),
         values::control_record().prop_map(|record| record.encode()),
@@ -113,6 +116,11 @@ proptest! {
     #[test]
     fn a_mesh_frame_comes_back_the_same(value in values::mesh_frame()) {
         prop_assert_eq!(MeshFrame::decode(unframed(&value, MeshFrame::encode)), Ok(value));
+    }
+
+    #[test]
+    fn a_datagram_comes_back_the_same(value in values::datagram()) {
+        prop_assert_eq!(Datagram::decode(value.encode()), Ok(value));
     }
 
     #[test]

@@ -13,16 +13,22 @@ use session::{
     close::CloseCode,
     edge::{Admitted, EdgeSession, Effect, Published},
 };
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+    time::Instant,
+};
 use wire::{
-    Address, ClientFrame, DeviceId, Item, MessageId, Seq, UserId, auth,
+    Address, ClientFrame, DeviceId, Generation, Item, MessageId, Seq, UserId, auth,
     client_frame::{Read, Send},
     codec,
     delivery_frame::Deliver,
     entity::{Devices, Query},
     item::{Body, Verdict},
     limits::{CLIENT_FRAME_BYTES_MAX, DELIVERY_WINDOW, SEND_WINDOW},
+    mesh::Origin,
     server_frame::{Answer, BusyReason, Page, Welcome},
+    signal::SignalFrom,
 };
 
 pub(crate) fn user(name: &str) -> UserId {
@@ -37,6 +43,7 @@ pub(crate) struct Cluster {
     changed: watch::Sender<u64>,
     /// Connections of an older number are cut.
     cut: watch::Sender<u64>,
+    signals: broadcast::Sender<(Vec<UserId>, SignalFrom)>,
 }
 
 #[derive(Default)]
@@ -47,6 +54,12 @@ pub(crate) struct State {
     /// Sends answered Busy before any is taken again.
     pub(crate) busy: usize,
     pub(crate) connections: usize,
+    /// Who is shown to whoever watches.
+    pub(crate) online: Vec<UserId>,
+    /// Times presence was asked for.
+    pub(crate) asked: usize,
+    /// To whom the last one who said so shows itself.
+    pub(crate) shown: Vec<UserId>,
     next: u64,
 }
 
@@ -58,6 +71,7 @@ impl Cluster {
             state: Arc::default(),
             changed: watch::Sender::new(0),
             cut: watch::Sender::new(0),
+            signals: broadcast::Sender::new(64),
         };
         for name in edges {
             let (cluster, mut listener) = (cluster.clone(), cluster.hub.listen(name));
@@ -119,13 +133,14 @@ impl Cluster {
             (BytesMut::new(), BytesMut::new(), BytesMut::new());
         let mut who = None;
         let (mut changed, mut cut) = (self.changed.subscribe(), self.cut.subscribe());
+        let mut signals = self.signals.subscribe();
         cut.mark_unchanged();
         loop {
             while let Some(effect) = edge.poll_effect() {
                 if let Effect::Close(code) = effect {
                     return Some(code);
                 }
-                self.perform(&mut edge, effect, &mut who, began.elapsed());
+                self.perform((&mut edge, connection), effect, &mut who, began.elapsed());
             }
             edge.poll_control(&mut control_out);
             edge.poll_delivery(began.elapsed(), &mut delivery_out, 16 * 1024);
@@ -161,6 +176,14 @@ impl Cluster {
                         edge.handle_head(began.elapsed(), self.head(user));
                     }
                 }
+                said = signals.recv() => {
+                    let (to, from) = said.unwrap();
+                    if who.is_some_and(|(user, device)| {
+                        to.contains(&user) && device != from.device
+                    }) {
+                        edge.handle_signal(began.elapsed(), from);
+                    }
+                }
                 () = tokio::time::sleep_until(due) => edge.handle_timeout(began.elapsed()),
             }
         }
@@ -174,7 +197,7 @@ impl Cluster {
 
     fn perform(
         &self,
-        edge: &mut EdgeSession,
+        (edge, connection): (&mut EdgeSession, &link::Connection),
         effect: Effect,
         who: &mut Option<(UserId, DeviceId)>,
         now: Duration,
@@ -236,6 +259,22 @@ impl Cluster {
                 let error = wire::server_frame::QueryError::NotFound;
                 edge.handle_answer(request, Answer::Error(error));
             }
+            Effect::Signal(signal) => {
+                let (user, device) = who.unwrap();
+                let from = SignalFrom { user, device, body: signal.body };
+                self.signals.send((signal.to, from)).unwrap();
+            }
+            Effect::Watch(users) => {
+                let mut state = self.state.lock().unwrap();
+                state.asked += 1;
+                for user in users.iter().filter(|user| state.online.contains(user)) {
+                    let device = DeviceId::from_bytes([9; 8]);
+                    let generation = Generation::new(1);
+                    edge.handle_sighting(Origin { user: *user, device, generation }, true);
+                }
+            }
+            Effect::Show(users) => self.state.lock().unwrap().shown = users.to_vec(),
+            Effect::Datagram(datagram) => assert!(connection.send_datagram(datagram)),
             Effect::Close(_) => unreachable!(),
         }
     }

@@ -14,7 +14,7 @@ use edge::{
 };
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use link::{
-    Connection, LinkError, MeshListener, Receiver, Sender,
+    Connection, LinkError, MeshDialer, MeshListener, Receiver, Sender,
     config::ServerConfig,
     memory::Hub,
     quic::{ClientEndpoint, ServerEndpoint},
@@ -35,6 +35,7 @@ use wire::{
     item::Body,
     limits::SERVER_FRAME_BYTES_MAX,
     server_frame::Welcome,
+    signal::{Datagram, Sighting, SignalFrom},
     version::PROTOCOL,
 };
 
@@ -43,6 +44,7 @@ use crate::{NOW_MS, world::World};
 const ISSUER: &str = "https://id.example";
 const NAME: &str = "edge.example";
 pub(crate) const MESH: &str = "edge-1";
+const SECOND_MESH: &str = "edge-2";
 /// Everything the tests wait for happens much earlier.
 const SOON: Duration = Duration::from_secs(20);
 
@@ -54,10 +56,26 @@ pub(crate) struct Cluster {
     pub(crate) stop: CancellationToken,
     pub(crate) abort: CancellationToken,
     pub(crate) edge: JoinSet<Result<(), RunError>>,
+    pub(crate) metrics: EdgeMetrics,
+    /// One more edge, once it is started.
+    pub(crate) second: Option<Running>,
+    config: EdgeConfig,
+    certificate: Certificate,
+    verifier: Verifier,
     endpoint: ClientEndpoint,
     address: SocketAddr,
     idp: EncodingKey,
     _folder: tempfile::TempDir,
+}
+
+/// An edge and how to end it.
+pub(crate) struct Running {
+    pub(crate) handle: EdgeHandle,
+    pub(crate) stop: CancellationToken,
+    pub(crate) abort: CancellationToken,
+    pub(crate) edge: JoinSet<Result<(), RunError>>,
+    pub(crate) metrics: EdgeMetrics,
+    address: SocketAddr,
 }
 
 /// A device's key.
@@ -111,32 +129,40 @@ impl Cluster {
         let der = issued.cert.der().to_vec();
         let certificate =
             Certificate::from_der(vec![der.clone()], issued.signing_key.serialize_der()).unwrap();
-        let edge_id = EdgeId::new(1);
-        let secret = MasterSecret::random();
-        let server = ServerConfig { certificate, edge: edge_id, secret, previous_secret: None };
-        let endpoint = ServerEndpoint::bind("127.0.0.1:0".parse().unwrap(), server).unwrap();
-        let address = endpoint.local_addr().unwrap();
-        let world = World::new();
-        let hub = Hub::new(1);
-        let parts = Parts {
-            engines: world.engines(),
-            endpoint,
-            mesh: MeshListener::Memory(hub.listen(MESH)),
-            mesh_address: MESH.to_owned(),
-            verifier,
-            wall_clock: || NOW_MS,
-            metrics: EdgeMetrics::register(&Registry::new()).unwrap(),
-            edge_id,
-        };
-        let running = Edge::start(config, parts);
-        let handle = running.handle();
-        let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
-        let mut edge = JoinSet::new();
-        edge.spawn(running.run_until(stop.clone(), abort.clone()));
+        let (world, hub) = (World::new(), Hub::new(1));
+        let first =
+            run_edge(&world, &hub, MESH, 1, config.clone(), certificate.clone(), verifier.clone());
+        let Running { handle, stop, abort, edge, metrics, address } = first;
         let endpoint = ClientEndpoint::bind(Roots::from_der(vec![der]).unwrap()).unwrap();
-        let cluster =
-            Self { world, hub, handle, stop, abort, edge, endpoint, address, idp, _folder: folder };
+        let cluster = Self {
+            world,
+            hub,
+            handle,
+            stop,
+            abort,
+            edge,
+            metrics,
+            second: None,
+            config,
+            certificate,
+            verifier,
+            endpoint,
+            address,
+            idp,
+            _folder: folder,
+        };
         cluster.until(|| cluster.handle.is_ready().ready).await;
+        cluster
+    }
+
+    /// As [`Self::start`], with two edges.
+    pub(crate) async fn start_two() -> Self {
+        let mut cluster = Self::start().await;
+        let Self { world, hub, config, certificate, verifier, .. } = &cluster;
+        let parts = (config.clone(), certificate.clone(), verifier.clone());
+        let second = run_edge(world, hub, SECOND_MESH, 2, parts.0, parts.1, parts.2);
+        cluster.second = Some(second);
+        cluster.until(|| cluster.world.leases() == 2).await;
         cluster
     }
 
@@ -163,6 +189,16 @@ impl Cluster {
         Client::say_hello(connection, hello(key, proof, after)).await
     }
 
+    /// As [`Self::connect`], to the second edge.
+    pub(crate) async fn connect_to_second(&self, subject: &str, key: &Key) -> Client {
+        let address = self.second.as_ref().expect("it is started").address;
+        let connection = self.endpoint.connect(address, NAME).await.unwrap();
+        let proof = key.prove(&connection.export_keying_material(), self.token(subject));
+        let mut client = Client::say_hello(connection, hello(key, proof, None)).await;
+        client.be_welcome().await;
+        client
+    }
+
     /// As [`Self::hello`], and is welcome.
     pub(crate) async fn connect(&self, subject: &str, key: &Key) -> Client {
         self.connect_after(subject, key, None).await
@@ -175,9 +211,7 @@ impl Cluster {
         after: Option<Seq>,
     ) -> Client {
         let mut client = self.hello(subject, key, after).await;
-        let answer = client.answer().await;
-        let ServerFrame::Welcome(welcome) = answer else { panic!("not welcome: {answer:?}") };
-        client.welcome = Some(welcome);
+        client.be_welcome().await;
         client
     }
 
@@ -212,6 +246,26 @@ impl Client {
         };
         client.say(ClientFrame::Hello(hello)).await;
         client
+    }
+
+    async fn be_welcome(&mut self) {
+        let answer = self.answer().await;
+        let ServerFrame::Welcome(welcome) = answer else { panic!("not welcome: {answer:?}") };
+        self.welcome = Some(welcome);
+    }
+
+    /// The next signal.
+    pub(crate) async fn signal(&mut self) -> SignalFrom {
+        let datagram = timeout(SOON, self.connection.read_datagram()).await.unwrap().unwrap();
+        let Datagram::Signal(signal) = Datagram::decode(datagram).unwrap();
+        signal
+    }
+
+    /// What the control stream says next, which is about presence.
+    pub(crate) async fn presence(&mut self) -> Vec<Sighting> {
+        let answer = self.answer().await;
+        let ServerFrame::Presence(sightings) = answer else { panic!("not presence: {answer:?}") };
+        sightings
     }
 
     pub(crate) async fn say(&mut self, frame: ClientFrame) {
@@ -253,6 +307,40 @@ impl Client {
         let closed = timeout(SOON, self.connection.closed()).await.unwrap();
         CloseCode::from_code(closed.code.expect("closed by the edge")).unwrap()
     }
+}
+
+fn run_edge(
+    world: &World,
+    hub: &Hub,
+    mesh: &str,
+    number: u64,
+    config: EdgeConfig,
+    certificate: Certificate,
+    verifier: Verifier,
+) -> Running {
+    let edge_id = EdgeId::new(number);
+    let secret = MasterSecret::random();
+    let server = ServerConfig { certificate, edge: edge_id, secret, previous_secret: None };
+    let endpoint = ServerEndpoint::bind("127.0.0.1:0".parse().unwrap(), server).unwrap();
+    let address = endpoint.local_addr().unwrap();
+    let metrics = EdgeMetrics::register(&Registry::new()).unwrap();
+    let parts = Parts {
+        engines: world.engines(),
+        endpoint,
+        mesh: MeshListener::Memory(hub.listen(mesh)),
+        mesh_address: mesh.to_owned(),
+        dialer: MeshDialer::Memory(hub.clone()),
+        verifier,
+        wall_clock: || NOW_MS,
+        metrics: metrics.clone(),
+        edge_id,
+    };
+    let running = Edge::start(config, parts);
+    let handle = running.handle();
+    let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
+    let mut edge = JoinSet::new();
+    edge.spawn(running.run_until(stop.clone(), abort.clone()));
+    Running { handle, stop, abort, edge, metrics, address }
 }
 
 pub(crate) fn hello(key: &Key, proof: Proof, resume_after: Option<Seq>) -> Hello {

@@ -29,7 +29,7 @@ impl Worker {
         let routes = cluster.world.routes().iter().map(|r| (r.device, r.generation)).collect();
         let deliver = Deliver { seq, prev, log_time_ms: NOW_MS, item: item(user, "pushed") };
         let pushes = vec![Push { user, routes, deliver }];
-        self.write(MeshFrame { pushes, lost: false }).await;
+        self.write(MeshFrame { pushes, ..MeshFrame::default() }).await;
     }
 
     async fn write(&mut self, frame: MeshFrame) {
@@ -118,7 +118,7 @@ async fn a_worker_that_lost_pushes_has_mailboxes_compared_at_once() {
     let mut client = cluster.connect("bob", &Key::new()).await;
     assert!(matches!(client.delivered().await, DeliveryFrame::CaughtUp { .. }));
     let mut worker = Worker::link(&cluster).await;
-    let lost = MeshFrame { pushes: Vec::new(), lost: true };
+    let lost = MeshFrame { lost: true, ..MeshFrame::default() };
     for text in ["unheard", "and unheard again, right after"] {
         let row = cluster.world.put_row(bob, item(bob, text));
         worker.write(lost.clone()).await;

@@ -6,6 +6,7 @@ mod client;
 mod delivery;
 mod leaving;
 mod sending;
+mod signals;
 mod world;
 
 /// What every clock in these tests says.

@@ -50,6 +50,7 @@ struct State {
     loses_answer: bool,
     store_fails: bool,
     pages_read: usize,
+    looked_up: usize,
 }
 
 impl World {
@@ -149,6 +150,11 @@ impl World {
 
     pub(crate) fn pages_read(&self) -> usize {
         self.0.state().pages_read
+    }
+
+    /// Users presence was asked for.
+    pub(crate) fn looked_up(&self) -> usize {
+        self.0.state().looked_up
     }
 
     pub(crate) fn hold_appends(&self, held: bool) {
@@ -430,8 +436,11 @@ impl Presence for Inner {
     fn attach(&self, routes: Vec<Route>) -> BoxFuture<'_, Result<(), StoreError>> {
         Box::pin(async move {
             let mut state = self.presence()?;
-            state.routes.retain(|present| routes.iter().all(|new| new.device != present.device));
-            state.routes.extend(routes);
+            for route in routes {
+                let device = (route.user, route.device);
+                state.routes.retain(|known| (known.user, known.device) != device);
+                state.routes.push(route);
+            }
             Ok(())
         })
     }
@@ -441,8 +450,14 @@ impl Presence for Inner {
             Ok(())
         })
     }
-    fn lookup(&self, _users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Route>, StoreError>> {
-        Box::pin(async { Ok(Vec::new()) })
+    fn lookup(&self, users: Vec<UserId>) -> BoxFuture<'_, Result<Vec<Route>, StoreError>> {
+        Box::pin(async move {
+            let mut state = self.presence()?;
+            state.looked_up += users.len();
+            let is_live = |route: &Route| state.leases.iter().any(|held| held.edge == route.edge);
+            let is_asked_for = |route: &&Route| users.contains(&route.user) && is_live(route);
+            Ok(state.routes.iter().filter(is_asked_for).copied().collect())
+        })
     }
     fn leases(&self) -> BoxFuture<'_, Result<Vec<Lease>, StoreError>> {
         Box::pin(async { Ok(self.presence()?.leases.clone()) })

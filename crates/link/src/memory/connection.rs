@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use bytes::Bytes;
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
@@ -14,7 +15,7 @@ use wire::auth::EXPORTER_LEN;
 
 use super::pipe::{Pipe, ReceiverCarrier, SenderCarrier};
 use crate::{
-    config::{MEMORY_STREAMS_MAX, OPEN_WITHIN},
+    config::{MEMORY_DATAGRAMS_MAX, MEMORY_STREAMS_MAX, OPEN_WITHIN},
     connection::{Connection, Receiver, Sender},
     error::{Closed, LinkError},
 };
@@ -62,6 +63,7 @@ impl Link {
         for end in &self.ends {
             end.two_way.clear();
             end.one_way.clear();
+            end.datagrams.clear();
         }
     }
 
@@ -103,6 +105,7 @@ impl Side {
 struct End {
     two_way: Offers<[Arc<Pipe>; 2]>,
     one_way: Offers<Arc<Pipe>>,
+    datagrams: Offers<Bytes>,
     two_way_slots: Arc<Semaphore>,
     one_way_slots: Arc<Semaphore>,
 }
@@ -112,6 +115,7 @@ impl Default for End {
         Self {
             two_way: Offers::default(),
             one_way: Offers::default(),
+            datagrams: Offers::default(),
             two_way_slots: Arc::new(Semaphore::new(MEMORY_STREAMS_MAX)),
             one_way_slots: Arc::new(Semaphore::new(MEMORY_STREAMS_MAX)),
         }
@@ -125,7 +129,8 @@ pub(crate) enum Offer {
     OneWay(Arc<Pipe>),
 }
 
-/// Streams waiting to be accepted; as many as may be open, since each holds its slot.
+/// Streams waiting to be accepted, as many as may be open, since each holds its slot; or datagrams
+/// waiting to be read, at most [`MEMORY_DATAGRAMS_MAX`].
 struct Offers<T> {
     waiting: Mutex<VecDeque<T>>,
     arrived: Notify,
@@ -141,6 +146,17 @@ impl<T> Offers<T> {
     fn push(&self, offer: T) {
         self.waiting.lock().expect("nothing panics with the lock held").push_back(offer);
         self.arrived.notify_one();
+    }
+
+    /// Whether there was room.
+    fn try_push(&self, offer: T, waiting_max: usize) -> bool {
+        let mut waiting = self.waiting.lock().expect("nothing panics with the lock held");
+        let has_room = waiting.len() < waiting_max;
+        if has_room {
+            waiting.push_back(offer);
+            self.arrived.notify_one();
+        }
+        has_room
     }
 
     fn pop(&self) -> Option<T> {
@@ -272,6 +288,15 @@ impl Carrier {
 
     pub(crate) async fn accept_uni(&self) -> Result<Receiver, LinkError> {
         Ok(self.receiver(self.0.next(&self.0.mine().one_way).await?))
+    }
+
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
+        let end = self.0.link.end_of(self.0.side.other());
+        self.0.link.is_open() && end.datagrams.try_push(datagram, MEMORY_DATAGRAMS_MAX)
+    }
+
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, LinkError> {
+        self.0.next(&self.0.mine().datagrams).await
     }
 
     pub(crate) fn export_keying_material(&self) -> [u8; EXPORTER_LEN] {

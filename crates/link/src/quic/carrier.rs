@@ -43,6 +43,16 @@ impl Carrier {
         Ok(Receiver::quic(self.0.accept_uni().await.map_err(lost)?))
     }
 
+    pub(crate) fn send_datagram(&self, datagram: Bytes) -> bool {
+        // Without this look the library would drop one that waits already, and tell nobody.
+        self.0.datagram_send_buffer_space() >= datagram.len()
+            && self.0.send_datagram(datagram).is_ok()
+    }
+
+    pub(crate) async fn read_datagram(&self) -> Result<Bytes, LinkError> {
+        self.0.read_datagram().await.map_err(lost)
+    }
+
     pub(crate) fn export_keying_material(&self) -> [u8; EXPORTER_LEN] {
         let mut material = [0; EXPORTER_LEN];
         self.0

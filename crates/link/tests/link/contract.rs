@@ -1,6 +1,6 @@
 //! What every kind of link promises, as checks run by each.
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use link::{Closed, Connection, LinkError};
 
 use crate::fixture::{pass_byte, poll_once, read_exactly, write_all};
@@ -24,6 +24,22 @@ pub(crate) async fn streams_carry_bytes(here: &Connection, there: &Connection) {
     assert!(!pushed.read(&mut rest).await.unwrap());
     assert!(!pushed.read(&mut rest).await.unwrap());
     assert_eq!(push.write(&mut BytesMut::from("x")).await, Err(LinkError::StreamStopped));
+}
+
+/// A datagram arrives whole; a queue nobody empties refuses at some point, and streams go on.
+pub(crate) async fn datagrams_arrive_or_are_refused(here: &Connection, there: &Connection) {
+    let datagram = |byte| Bytes::from(vec![byte; wire::limits::DATAGRAM_BYTES_MAX]);
+    assert!(here.send_datagram(datagram(1)));
+    assert_eq!(there.read_datagram().await, Ok(datagram(1)));
+    assert!(there.send_datagram(datagram(2)));
+    assert_eq!(here.read_datagram().await, Ok(datagram(2)));
+    assert!((0..100).any(|_| !here.send_datagram(datagram(3))), "what waits is bounded");
+    assert_eq!(there.read_datagram().await, Ok(datagram(3)));
+    streams_carry_bytes(here, there).await;
+    there.close(9, "");
+    here.closed().await;
+    assert!(!here.send_datagram(datagram(4)));
+    assert!(matches!(here.read_datagram().await, Err(LinkError::Closed(_))));
 }
 
 /// The peer learns code and reason; everything on either side ends.

@@ -23,6 +23,12 @@ async fn streams_carry_bytes() {
 }
 
 #[tokio::test]
+async fn datagrams_arrive_or_are_refused() {
+    let (here, there) = ends();
+    contract::datagrams_arrive_or_are_refused(&here, &there).await;
+}
+
+#[tokio::test]
 async fn close_reaches_the_peer() {
     let (here, there) = ends();
     contract::close_reaches_the_peer(&here, &there).await;

@@ -28,6 +28,12 @@ async fn streams_carry_bytes() {
 }
 
 #[tokio::test]
+async fn datagrams_arrive_or_are_refused() {
+    let ends = Connected::new().await;
+    contract::datagrams_arrive_or_are_refused(&ends.here, &ends.there).await;
+}
+
+#[tokio::test]
 async fn close_reaches_the_peer() {
     let ends = Connected::new().await;
     contract::close_reaches_the_peer(&ends.here, &ends.there).await;

@@ -59,6 +59,7 @@ pub(super) async fn edge(
         endpoint,
         mesh,
         mesh_address,
+        dialer: on.dialer(config)?,
         verifier,
         wall_clock: wall_clock_ms,
         metrics,

@@ -48,13 +48,13 @@ fn config(
     Config::new(servers, move || std::future::ready(token()), MemoryStore::new())
 }
 
-async fn connect(dev: &Dev, data: &Path, name: &'static str) -> Client {
+pub(crate) async fn connect(dev: &Dev, data: &Path, name: &'static str) -> Client {
     let development = Development::find(data).unwrap();
     let token = move || Ok(development.mint(name, node::clock::wall_clock_ms()).unwrap());
     Client::connect(config(dev, data, token)).await.unwrap()
 }
 
-fn user(name: &str) -> UserId {
+pub(crate) fn user(name: &str) -> UserId {
     user_id(ISSUER, name)
 }
 

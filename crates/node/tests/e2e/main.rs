@@ -4,6 +4,7 @@
 mod cluster;
 mod commands;
 mod groups;
+mod hints;
 mod promises;
 mod readme;
 mod waiting;

@@ -210,6 +210,9 @@ impl World {
             Event::Truncated(_) | Event::Conflict { .. } | Event::Undecodable { .. } => {
                 panic!("nothing was lost or changed: {event:?}")
             }
+            Event::Signal(_) | Event::Online(_) | Event::Offline(_) => {
+                panic!("nobody sent or watched: {event:?}")
+            }
             Event::Connected(_)
             | Event::Result { .. }
             | Event::CaughtUp(_)
@@ -335,7 +338,13 @@ impl World {
                 assert!(seq <= processed, "the edge never stores more than the client did");
                 self.stored_cursor = self.stored_cursor.max(seq);
             }
-            Effect::Renew(_) | Effect::History(_) | Effect::Query(..) => {}
+            Effect::Renew(_)
+            | Effect::History(_)
+            | Effect::Query(..)
+            | Effect::Signal(_)
+            | Effect::Watch(_)
+            | Effect::Show(_)
+            | Effect::Datagram(_) => {}
             Effect::Close(code) => panic!("closed with {code:?}"),
         }
     }

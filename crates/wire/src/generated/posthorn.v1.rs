@@ -3,7 +3,7 @@
 
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ClientFrame {
-    #[prost(oneof = "client_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "client_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub frame: ::core::option::Option<client_frame::Frame>,
 }
 /// Nested message and enum types in `ClientFrame`.
@@ -24,6 +24,12 @@ pub mod client_frame {
         Read(super::Read),
         #[prost(message, tag = "7")]
         Query(super::Query),
+        #[prost(message, tag = "8")]
+        Signal(super::Signal),
+        #[prost(message, tag = "9")]
+        Watch(super::Watch),
+        #[prost(message, tag = "10")]
+        Show(super::Show),
     }
 }
 /// The first frame, and only the first.
@@ -205,11 +211,36 @@ pub mod query {
         Group(::prost::bytes::Bytes),
     }
 }
+/// Something that is only worth having now, such as that somebody types: for the devices of these users
+/// that are connected, at most once each, perhaps never. It is not stored and not answered.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Signal {
+    /// users: 1 to 32
+    #[prost(bytes = "bytes", tag = "1")]
+    pub to: ::prost::bytes::Bytes,
+    /// opaque ciphertext, at most 1,024 bytes
+    #[prost(bytes = "bytes", tag = "2")]
+    pub body: ::prost::bytes::Bytes,
+}
+/// The users whose presence this connection wants to know, in place of those before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Watch {
+    /// users: 0 to 256
+    #[prost(bytes = "bytes", tag = "1")]
+    pub users: ::prost::bytes::Bytes,
+}
+/// The users who may know the presence of this connection, in place of those before.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Show {
+    /// users: 0 to 256
+    #[prost(bytes = "bytes", tag = "1")]
+    pub users: ::prost::bytes::Bytes,
+}
 // ---------------------------------------------------------------- edge to client
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ServerFrame {
-    #[prost(oneof = "server_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "server_frame::Frame", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub frame: ::core::option::Option<server_frame::Frame>,
 }
 /// Nested message and enum types in `ServerFrame`.
@@ -234,6 +265,8 @@ pub mod server_frame {
         Answer(super::Answer),
         #[prost(message, tag = "9")]
         Drain(super::Drain),
+        #[prost(message, tag = "10")]
+        Presence(super::Presence),
     }
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -342,6 +375,48 @@ pub struct Drain {
     /// wait a random part of this before reconnecting
     #[prost(uint32, tag = "2")]
     pub jitter_ms: u32,
+}
+/// Devices of watched users that show themselves to this user.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Presence {
+    /// 1 to 256
+    #[prost(message, repeated, tag = "1")]
+    pub sightings: ::prost::alloc::vec::Vec<Sighting>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Sighting {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "2")]
+    pub device: ::prost::bytes::Bytes,
+    /// connected, for so long unless told again; 0: not connected any more
+    #[prost(uint32, tag = "3")]
+    pub valid_ms: u32,
+}
+/// A datagram to a client. One that is not understood is ignored.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Datagram {
+    #[prost(oneof = "datagram::Datagram", tags = "1")]
+    pub datagram: ::core::option::Option<datagram::Datagram>,
+}
+/// Nested message and enum types in `Datagram`.
+pub mod datagram {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Datagram {
+        #[prost(message, tag = "1")]
+        Signal(super::SignalFrom),
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct SignalFrom {
+    /// who sent it, set by the sender's edge
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    /// with which device
+    #[prost(bytes = "bytes", tag = "2")]
+    pub device: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub body: ::prost::bytes::Bytes,
 }
 // ---------------------------------------------------------------- delivery stream
 
@@ -609,15 +684,19 @@ pub struct Membership {
     #[prost(uint64, tag = "3")]
     pub ended_ms: u64,
 }
-// ---------------------------------------------------------------- mesh: worker to edge
+// ---------------------------------------------------------------- mesh: worker to edge, edge to edge
 
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct MeshFrame {
+    /// from workers
     #[prost(message, repeated, tag = "1")]
     pub pushes: ::prost::alloc::vec::Vec<Push>,
     /// pushes for this edge were dropped before this frame
     #[prost(bool, tag = "2")]
     pub lost: bool,
+    /// from edges
+    #[prost(message, repeated, tag = "3")]
+    pub signals: ::prost::alloc::vec::Vec<MeshSignal>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Push {
@@ -634,6 +713,39 @@ pub struct PushRoute {
     pub device: ::prost::bytes::Bytes,
     #[prost(uint64, tag = "2")]
     pub generation: u64,
+}
+/// A hint of one connection for others; dropped wherever there is no room for it.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct MeshSignal {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub user: ::prost::bytes::Bytes,
+    /// connections of this user
+    #[prost(message, repeated, tag = "2")]
+    pub routes: ::prost::alloc::vec::Vec<PushRoute>,
+    /// the connection it is about, as its edge knows it
+    #[prost(bytes = "bytes", tag = "3")]
+    pub from_user: ::prost::bytes::Bytes,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub from_device: ::prost::bytes::Bytes,
+    #[prost(uint64, tag = "5")]
+    pub from_generation: u64,
+    #[prost(oneof = "mesh_signal::Kind", tags = "6, 7, 8")]
+    pub kind: ::core::option::Option<mesh_signal::Kind>,
+}
+/// Nested message and enum types in `MeshSignal`.
+pub mod mesh_signal {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum Kind {
+        /// a signal
+        #[prost(bytes, tag = "6")]
+        Body(::prost::bytes::Bytes),
+        /// `from` shows itself to `user`: is connected, is not any more
+        #[prost(bool, tag = "7")]
+        Online(bool),
+        /// whether `user` shows itself to `from`; this edge is told if so
+        #[prost(fixed64, tag = "8")]
+        Asks(u64),
+    }
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

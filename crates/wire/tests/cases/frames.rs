@@ -2,16 +2,17 @@
 
 use bytes::Bytes;
 use wire::{
-    Address, ClientFrame, DeliveryFrame, Generation, Seq, ServerFrame,
+    Address, ClientFrame, DeliveryFrame, EdgeId, Generation, Seq, ServerFrame,
     client_frame::{Hello, Previous, Read, Send},
     delivery_frame::Deliver,
     entity::Query,
     item::{Body, DeviceChange, GroupChange, Role},
-    mesh::{MeshFrame, Push},
+    mesh::{MeshFrame, MeshSignal, Origin, Push, SignalKind},
     server_frame::{Answer, BusyReason, Page, QueryError, RejectReason, Welcome},
+    signal::{Datagram, Sighting, Signal, SignalFrom},
 };
 
-use super::{Case, frame, records, snake};
+use super::{Case, frame, record, records, snake};
 use crate::sample::{
     address, deliver, device, group, hello, proof, send, send_id, seq, user, users,
 };
@@ -24,6 +25,7 @@ pub(crate) fn add(cases: &mut Vec<Case>) {
     add_server(cases);
     add_delivery(cases);
     add_mesh(cases);
+    add_signals(cases);
 }
 
 fn client(name: &str, what: &str, value: ClientFrame) -> Case {
@@ -199,12 +201,60 @@ fn add_mesh(cases: &mut Vec<Case>) {
         push(0xbb, vec![(device(), Generation::new(u64::MAX))]),
     ];
     let mesh = |name, what, value| frame(name, what, value, MeshFrame::encode, MeshFrame::decode);
-    let told = |pushes| MeshFrame { pushes, lost: false };
+    let told = |pushes| MeshFrame { pushes, ..MeshFrame::default() };
     cases.extend([
         mesh("mesh", "MeshFrame: two pushes", told(pushes)),
         mesh("mesh_empty", "MeshFrame: no push", told(Vec::new())),
         mesh("mesh_lost", "MeshFrame: no push, some were lost", {
-            MeshFrame { pushes: Vec::new(), lost: true }
+            MeshFrame { lost: true, ..MeshFrame::default() }
         }),
     ]);
+}
+
+fn add_signals(cases: &mut Vec<Case>) {
+    let body = || Bytes::from_static(b"typing");
+    let signal = Signal { to: users(2), body: body() };
+    let datagram = SignalFrom { user: user(0xaa), device: device(), body: body() };
+    let sighting = |byte, valid_ms| Sighting { user: user(byte), device: device(), valid_ms };
+    let sightings = vec![sighting(0xbb, 90_000), sighting(0xcc, 0)];
+    cases.extend([
+        client("signal", "for two users", ClientFrame::Signal(signal)),
+        client("watch", "three users", ClientFrame::Watch(users(3))),
+        client("watch_nobody", "no user", ClientFrame::Watch(Vec::new())),
+        client("show", "two users", ClientFrame::Show(users(2))),
+        server(
+            "presence",
+            "one connected for 90 s, one not any more",
+            ServerFrame::Presence(sightings),
+        ),
+        record(
+            "datagram_signal",
+            "Datagram: a signal, without a length",
+            Datagram::Signal(datagram),
+            Datagram::encode,
+            Datagram::decode,
+        ),
+    ]);
+    let from =
+        Origin { user: user(0xaa), device: device(), generation: Generation::new(u64::MAX - 1) };
+    let about = |kind| MeshSignal {
+        user: user(0xbb),
+        routes: vec![(device(), Generation::new(5))],
+        from,
+        kind,
+    };
+    let kinds = [
+        SignalKind::Body(body()),
+        SignalKind::Online,
+        SignalKind::Offline,
+        SignalKind::Asks(EdgeId::new(0x0102_0304_0506_0708)),
+    ];
+    let signals = kinds.map(about).to_vec();
+    cases.push(frame(
+        "mesh_signals",
+        "MeshFrame: a signal of each kind",
+        MeshFrame { signals, ..MeshFrame::default() },
+        MeshFrame::encode,
+        MeshFrame::decode,
+    ));
 }

@@ -9,15 +9,16 @@ use proptest::{
     sample::select,
 };
 use wire::{
-    Address, ClientFrame, Counter, DeliveryFrame, DeviceId, Epoch, Generation, GroupId, Item,
-    MessageId, Offset, Partition, RunId, SendId, Seq, ServerFrame, Topic, TopicId, UserId,
+    Address, ClientFrame, Counter, DeliveryFrame, DeviceId, EdgeId, Epoch, Generation, GroupId,
+    Item, MessageId, Offset, Partition, RunId, SendId, Seq, ServerFrame, Topic, TopicId, UserId,
     client_frame::{Hello, Previous, Proof, Read, Send},
     delivery_frame::Deliver,
     entity::{Decision, Device, Devices, Member, Membership, Query, Roster},
     item::{Body, DeviceChange, GroupChange, Role, Verdict},
-    mesh::{MeshFrame, Push},
+    mesh::{MeshFrame, MeshSignal, Origin, Push, SignalKind},
     record::{ControlRecord, Delivery, EpochMap, Heartbeat, MailRecord, Source},
     server_frame::{Answer, BusyReason, Page, QueryError, RejectReason, Welcome},
+    signal::{Datagram, Sighting, Signal, SignalFrom},
 };
 
 fn user() -> impl Strategy<Value = UserId> {
@@ -138,6 +139,10 @@ pub(crate) fn client_frame() -> impl Strategy<Value = ClientFrame> {
         seq().prop_map(ClientFrame::Resync),
         read.prop_map(ClientFrame::Read),
         (any::<u32>(), query).prop_map(|(request, query)| ClientFrame::Query(request, query)),
+        (vec(user(), 1..8), payload())
+            .prop_map(|(to, body)| ClientFrame::Signal(Signal { to, body })),
+        users().prop_map(ClientFrame::Watch),
+        users().prop_map(ClientFrame::Show),
     ]
 }
 
@@ -203,7 +208,38 @@ pub(crate) fn server_frame() -> impl Strategy<Value = ServerFrame> {
         page.prop_map(ServerFrame::Page),
         (any::<u32>(), answer).prop_map(|(request, answer)| ServerFrame::Answer(request, answer)),
         drain,
+        vec(sighting(), 1..4).prop_map(ServerFrame::Presence),
     ]
+}
+
+fn sighting() -> impl Strategy<Value = Sighting> {
+    (user(), device(), any::<u32>()).prop_map(|(user, device, valid_ms)| Sighting {
+        user,
+        device,
+        valid_ms,
+    })
+}
+
+pub(crate) fn datagram() -> impl Strategy<Value = Datagram> {
+    (user(), device(), payload())
+        .prop_map(|(user, device, body)| Datagram::Signal(SignalFrom { user, device, body }))
+}
+
+fn mesh_signal() -> impl Strategy<Value = MeshSignal> {
+    let generation = || any::<u64>().prop_map(Generation::new);
+    let kind = prop_oneof![
+        payload().prop_map(SignalKind::Body),
+        Just(SignalKind::Online),
+        Just(SignalKind::Offline),
+        any::<u64>().prop_map(|edge| SignalKind::Asks(EdgeId::new(edge))),
+    ];
+    let from = (user(), device(), generation()).prop_map(|(user, device, generation)| Origin {
+        user,
+        device,
+        generation,
+    });
+    (user(), vec((device(), generation()), 0..4), from, kind)
+        .prop_map(|(user, routes, from, kind)| MeshSignal { user, routes, from, kind })
 }
 
 pub(crate) fn delivery_frame() -> impl Strategy<Value = DeliveryFrame> {
@@ -224,7 +260,8 @@ pub(crate) fn mesh_frame() -> impl Strategy<Value = MeshFrame> {
         routes,
         deliver,
     });
-    (vec(push, 0..4), any::<bool>()).prop_map(|(pushes, lost)| MeshFrame { pushes, lost })
+    (vec(push, 0..4), any::<bool>(), vec(mesh_signal(), 0..4))
+        .prop_map(|(pushes, lost, signals)| MeshFrame { pushes, lost, signals })
 }
 
 fn partition() -> impl Strategy<Value = Partition> {
