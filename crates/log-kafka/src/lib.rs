@@ -6,17 +6,17 @@
 //! are not those, or that could lose what was accepted, and a watch goes on looking every 3 s.
 //!
 //! *Appends* go through one idempotent producer and never wait. `producer/admission.rs` takes them
-//! or refuses them: each partition has its own share, so that one without a leader starves no other.
+//! or refuses them: each partition has its own share, so that one without a leader starves none.
 //! `producer/fail_stop.rs` keeps order over failures: what entered a partition's lane after a
 //! record that failed fails too, and nothing enters until the callers know. `producer/publisher.rs`
 //! is the thread: the first failure ends the producer, all it had is told in the order of the
-//! appends, and another one takes over what has waited meanwhile. Nothing is ever skipped, since the
+//! appends, and another one takes over what has waited meanwhile. Nothing is skipped, since the
 //! client library gives up everything behind a gap (`enable.gapless.guarantee`).
 //!
 //! *Reading.* `consumer/member.rs` is this process in the group of one log, on a thread of its own,
 //! joined when somebody first reads. A partition the group gives it is held paused until it is
 //! opened; then `consumer/start.rs` finds where to begin and whether that is safe: what was deleted
-//! before it was read, or committed beyond the end, is refused and never skipped. `consumer/lane.rs`
+//! before it was read, or committed beyond the end, is refused, not skipped. `consumer/lane.rs`
 //! holds what is fetched and not read, in bounds; the thread never waits for a reader, and a lane
 //! that stays full is paused. Offsets are consecutive here, so a hole is asked for again, and then
 //! stops the lane. What was taken away, or opened again, is lost to its reader. Readers of the

@@ -101,11 +101,14 @@ pub(crate) fn describe_topics<C: ClientContext>(
 unsafe fn describe(topic: *const rd_kafka_TopicDescription_t) -> Result<Option<Described>, String> {
     // SAFETY: what the caller promises; everything asked for belongs to the same event.
     unsafe {
-        match rd_kafka_error_code(rd_kafka_TopicDescription_error(topic)) {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR => {}
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
-            | RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID => return Ok(None),
-            error => return Err(RDKafkaErrorCode::from(error).to_string()),
+        let error = rd_kafka_error_code(rd_kafka_TopicDescription_error(topic));
+        let is_unknown = error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+            || error == RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID;
+        if is_unknown {
+            return Ok(None);
+        }
+        if error != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(RDKafkaErrorCode::from(error).to_string());
         }
         let id = rd_kafka_TopicDescription_topic_id(topic);
         let mut bytes = [0; TopicId::LEN];

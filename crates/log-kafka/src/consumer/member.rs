@@ -330,9 +330,10 @@ impl Shared {
     fn failed(&self, error: &KafkaError) {
         if let KafkaError::MessageConsumptionFatal(code) = error {
             let fenced = "another process runs under the same name: node.name must be unique";
-            self.refuse(&match code {
-                RDKafkaErrorCode::FencedInstanceId => fenced.to_owned(),
-                other => format!("the Kafka consumer has failed for good: {other}"),
+            self.refuse(&if *code == RDKafkaErrorCode::FencedInstanceId {
+                fenced.to_owned()
+            } else {
+                format!("the Kafka consumer has failed for good: {code}")
             });
             return;
         }

@@ -93,19 +93,19 @@ fn judge(
     let begin = Begin { committed: committed.unwrap_or(0), low, high };
     match committed {
         None if low > 0 => Err(format!(
-            "nothing of {name} is committed and its records below {low} are deleted: they may never \
-             have been read. If they were, or are given up: with all workers stopped, commit {low} for \
-             the group of that name"
+            "nothing of {name} is committed and its records below {low} are deleted: they may \
+             never have been read. If they were, or are given up: with all workers stopped, \
+             commit {low} for the group of that name"
         )),
         Some(committed) if committed < low => Err(format!(
             "{name} is committed to {committed} and its records below {low} are deleted: {} were \
-             never read. Raise retention.ms; to give them up: with all workers stopped, commit {low} \
-             for the group of that name",
+             never read. Raise retention.ms; to give them up: with all workers stopped, commit \
+             {low} for the group of that name",
             low - committed
         )),
         Some(committed) if committed > high => Err(format!(
-            "{name} is committed to {committed} and ends at {high}: it is not the log that was read, \
-             or its end was lost. Begin a new epoch; do not reset the group"
+            "{name} is committed to {committed} and ends at {high}: it is not the log that was \
+             read, or its end was lost. Begin a new epoch; do not reset the group"
         )),
         None | Some(_) if from.is_some_and(|from| from > high) => Err(format!(
             "{name} ends at {high}, before where it was to be read: its end was lost. Begin a new \

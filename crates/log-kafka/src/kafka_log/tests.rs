@@ -14,7 +14,7 @@ use rdkafka::{
     producer::DefaultProducerContext,
     types::{RDKafkaApiKey, RDKafkaRespErr},
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, interval, timeout};
 use wire::{Epoch, Partition, Seq, Topic, record::EpochMap};
 
 use super::KafkaLog;
@@ -99,14 +99,15 @@ impl Mock {
     async fn append_in_order(&self, count: usize) -> usize {
         let (mut next, mut rounds) = (0, 0);
         let mut told = Vec::new();
+        let mut pace = interval(Duration::from_millis(3));
         while next < count {
             rounds += 1;
             let mut answers = Vec::new();
             for number in next..count {
                 answers.push(self.append(0, &format!("{number:05}")).unwrap());
                 if number % 16 == 0 {
-                    // Lets some go, so that they travel in several requests.
-                    tokio::time::sleep(Duration::from_millis(3)).await;
+                    // Not all at once, so that they travel in several requests.
+                    pace.tick().await;
                 }
             }
             let mut failed = false;
@@ -187,10 +188,11 @@ async fn a_producer_that_failed_is_replaced_and_the_other_lanes_go_on() {
 #[tokio::test]
 async fn leaders_that_move_change_nothing() {
     let mock = Mock::start(1).await;
+    let mut pace = interval(Duration::from_millis(20));
     let moving = async {
         for leader in [1, 2, 3, 1, 2, 3] {
             mock.cluster.partition_leader(MAIL, 0, Some(leader)).unwrap();
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            pace.tick().await;
         }
     };
     let (rounds, ()) = tokio::join!(mock.append_in_order(400), moving);
@@ -201,11 +203,13 @@ async fn leaders_that_move_change_nothing() {
 async fn brokers_that_come_back_get_what_waited_in_order() {
     let mock = Mock::start(1).await;
     let comes_back = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        while mock.kafka.stats().delivered < 20 {
+            tokio::task::yield_now().await;
+        }
         (1..=BROKERS).for_each(|broker| mock.cluster.broker_down(broker).unwrap());
         let until = Instant::now() + SOON;
         while mock.kafka.trouble().is_none() && Instant::now() < until {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
         let trouble = mock.kafka.trouble();
         (1..=BROKERS).for_each(|broker| mock.cluster.broker_up(broker).unwrap());

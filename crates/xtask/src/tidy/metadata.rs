@@ -10,6 +10,10 @@ use serde_json::Value;
 
 use super::{Finding, source::Source};
 
+/// Crates that repeat the lints of the workspace with one difference, which they explain: a lint
+/// that is forbidden cannot be relaxed for a single module.
+const LINTS_OF_THEIR_OWN: [&str; 1] = ["log-kafka"];
+
 /// Dependencies that are declared for what they switch on, so that no code names them.
 const NAMED_NOWHERE: &[(&str, &str)] = &[];
 
@@ -94,7 +98,8 @@ impl Metadata {
         });
         self.crates.push(Crate {
             name: name.to_owned(),
-            has_lints: lines.contains("[lints]\nworkspace = true"),
+            has_lints: lines.contains("[lints]\nworkspace = true")
+                || LINTS_OF_THEIR_OWN.contains(&name),
             folder: folder.to_string_lossy().replace('\\', "/"),
             dependencies: dependencies.collect::<anyhow::Result<_>>()?,
         });

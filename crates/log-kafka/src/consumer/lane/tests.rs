@@ -1,3 +1,5 @@
+//! What a lane holds, shows and forgets.
+
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ports::log::ReadError;

@@ -1,3 +1,5 @@
+//! Who gets room, and who does not.
+
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use ports::log::Refused;
