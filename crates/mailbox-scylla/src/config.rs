@@ -55,7 +55,9 @@ impl CqlConfig {
             tls: false,
             translate: HashMap::new(),
             in_flight_max: 1024,
-            write_within: Duration::from_secs(5),
+            // An attempt then takes longer than the two seconds after which a node itself gives up:
+            // asking again before that would only add to what is too much for it already.
+            write_within: Duration::from_secs(10),
             read_within: Duration::from_secs(3),
             log_keep: Duration::from_secs(7 * 24 * 3600),
             retention: TTL_MAX,
