@@ -63,7 +63,7 @@ pub struct Started {
 ///
 /// The order of the end: clients are accepted no more and told to go; sends in flight are answered;
 /// workers finish what they have in hand; the log is flushed; the engines close; only then the
-/// admin listener goes. A second signal ends the process at once: what was accepted is on the disk.
+/// admin listener goes. A second signal ends the process at once: what was accepted is durable.
 ///
 /// # Errors
 /// What kept it from starting, or a part that failed.
@@ -115,7 +115,7 @@ pub async fn run(config: &Config, started: impl FnOnce(&Started) -> Outcome) -> 
     let drained = tokio::select! {
         biased;
         exit = signals.next() => {
-            tracing::warn!("ending at once; what was accepted is on the disk");
+            tracing::warn!("ending at once; what was accepted is durable");
             end_at_once(exit)
         }
         drained = cluster.drain() => drained,
@@ -136,7 +136,7 @@ async fn bind(config: &Config) -> Outcome<Option<Admin>> {
 }
 
 /// Ends the process without running anything more: the second signal asks for just that, and what
-/// was accepted is on the disk.
+/// was accepted is durable.
 #[allow(clippy::disallowed_methods)] // Destructors would drain, which is not wanted any more.
 pub fn end_at_once(exit: Exit) -> ! {
     process::exit(i32::from(exit.number()))

@@ -16,7 +16,7 @@ use crate::{
     },
     catalogue::Code,
     clock::wall_clock_ms,
-    config::Config,
+    config::{Config, cluster},
     failure::{Failure, Outcome},
 };
 
@@ -33,6 +33,9 @@ pub(super) async fn edge(
     on: &Mesh,
     registry: &Registry,
 ) -> Outcome<(Edge, SocketAddr)> {
+    if config.node.engines == cluster::Engines::Cluster && config.listen.secret.reveal().is_none() {
+        tracing::warn!("listen.secret is not set: no client of this edge can resume at another");
+    }
     let edge_id = EdgeId::new(random());
     let listen = config.listen.address;
     let endpoint = ServerEndpoint::bind(

@@ -36,7 +36,9 @@ impl Config {
         }
         Err(Failure::new(Code::BadValue, format!("`{name}` cannot name a process"))
             .at("node.name; without it the host's name")
-            .remedy("use letters, digits, '.', '_' and '-'; at most 128, and unlike other's"))
+            .remedy(
+                "use letters, digits, '.', '_' and '-'; 128 at most, and no other process's name",
+            ))
     }
 
     fn check_present(&self) -> Outcome {
