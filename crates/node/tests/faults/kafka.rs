@@ -25,7 +25,7 @@ async fn one_broker_of_three_may_die() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_majority_of_brokers_nothing_is_accepted_and_nothing_is_lost() {
     let mut stage = Stage::open(2, 2).await;
-    let shape = Shape { every: Duration::from_millis(20), ..Shape::default() };
+    let shape = Shape { every: Duration::from_millis(100), ..Shape::default() };
     let load = Load::start(&stage.development, &stage.addresses(), shape).await;
     let restored =
         ["kafka-1", "kafka-2", "kafka-3"].map(|name| Restored { engines: &stage.engines, name });

@@ -50,7 +50,7 @@ const MEMBERS: usize = 4;
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { pairs: 12, groups: 3, every: Duration::from_millis(50) }
+        Self { pairs: 10, groups: 2, every: Duration::from_millis(200) }
     }
 }
 

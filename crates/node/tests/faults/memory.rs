@@ -17,7 +17,7 @@ const GROWTH_MAX: u64 = 256 * 1024 * 1024;
 #[tokio::test(flavor = "multi_thread")]
 async fn with_every_engine_stopped_for_a_minute_memory_is_bounded_and_nothing_is_lost() {
     let mut stage = Stage::open(2, 2).await;
-    let shape = Shape { every: Duration::from_millis(20), ..Shape::default() };
+    let shape = Shape { every: Duration::from_millis(100), ..Shape::default() };
     let load = Load::start(&stage.development, &stage.addresses(), shape).await;
     let before = memory(&stage);
     let restored = ENGINES.map(|name| Restored { engines: &stage.engines, name });

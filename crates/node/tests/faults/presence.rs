@@ -14,7 +14,7 @@ async fn redis_may_be_flushed_killed_and_started_empty() {
     stage.engines.flush_redis();
     load.well_again("after Redis forgot everything").await;
     stage.engines.kill("redis");
-    load.goes_on(300).await;
+    load.goes_on(150).await;
     stage.engines.start("redis");
     load.well_again("after kill -9 of Redis and its return, empty").await;
     load.finish().await;

@@ -41,7 +41,7 @@ async fn without_a_majority_of_database_nodes_messages_wait_in_the_log() {
     for node in &restored {
         stage.engines.pause(node.name);
     }
-    load.goes_on(300).await;
+    load.goes_on(150).await;
     for node in &restored {
         stage.engines.resume(node.name);
     }

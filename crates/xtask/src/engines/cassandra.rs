@@ -80,7 +80,7 @@ fn command(
     Ok(vec![
         text(&plan.java),
         format!("@{}", conf.join("cassandra.java.args").display()),
-        format!("-Xmx{}m", if plan.wanted.nodes == 1 { 192 } else { 128 }),
+        "-Xmx512m".to_owned(),
         format!("-Dcassandra.ring_delay_ms={ask_ms}"),
         format!("-Dlogback.configurationFile=file://{}", conf.join("logback.xml").display()),
         format!("-Dcassandra.config=file://{}", settings.display()),
