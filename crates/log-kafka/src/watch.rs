@@ -14,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use wire::Topic;
 
 use crate::{
-    consumer::Member,
     identity::{self, Mismatch},
     kafka_log::Engine,
     settings::Asking,
@@ -63,10 +62,10 @@ pub(crate) async fn run(
             () = sleep(AT_LEAST) => {}
         }
         let (engine_there, client_there) = (Arc::clone(&engine), Arc::clone(&client));
-        let gone_there = Arc::clone(&gone_before);
+        let (gone_there, stop_there) = (Arc::clone(&gone_before), stop.clone());
         let looked = tokio::task::spawn_blocking(move || {
             let mut gone = gone_there.lock().expect("no holder of this lock panics");
-            look_once(&engine_there, &client_there, &mut gone);
+            look_once(&engine_there, &client_there, &mut gone, &stop_there);
         });
         if let Err(error) = looked.await {
             tracing::error!(%error, "looking at Kafka");
@@ -78,7 +77,7 @@ pub(crate) async fn run(
 }
 
 /// Compares the topics first: another topic has other ends.
-fn look_once(engine: &Engine, client: &Asking, gone: &mut Vec<Topic>) {
+fn look_once(engine: &Engine, client: &Asking, gone: &mut Vec<Topic>, stop: &CancellationToken) {
     // Takes what the client has to say, which else stays in it.
     while client.poll(Duration::ZERO).is_some() {}
     match identity::compare(client.client(), &engine.layout) {
@@ -88,7 +87,7 @@ fn look_once(engine: &Engine, client: &Asking, gone: &mut Vec<Topic>) {
         }
         Err(reason) => tracing::debug!(reason, "the topics of Kafka were not compared"),
     }
-    engine.members().for_each(Member::look);
+    engine.members().for_each(|member| member.look(&|| stop.is_cancelled()));
 }
 
 /// Refuses topics that are not those of the epoch map. One that is gone is refused when it is so

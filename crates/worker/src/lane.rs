@@ -175,15 +175,17 @@ async fn open_and_work<P: Process>(context: &Context, backoff: &mut Backoff) -> 
 async fn open<P: Process>(context: &Context) -> Result<(Box<dyn Reader>, P), End> {
     let (log, topic, partition) = (&context.engines.log, context.topic, context.partition);
     let mut reader = log.open(topic, partition).await?;
-    let recalled = recall::<P>(context, reader.first_unfinished()).await;
-    let recalled = match recalled {
-        None => Vec::new(),
-        Some(recalled) => {
-            // Reading again has taken the partition from the first reader.
-            reader = log.open(topic, partition).await?;
-            recalled
+    let first_unfinished = reader.first_unfinished();
+    let mut recalled = Vec::new();
+    if let Some(again) = recall::<P>(context, first_unfinished).await {
+        // Reading again has taken the partition from the first reader.
+        reader = log.open(topic, partition).await?;
+        // Elsewhere meanwhile it may have gone on: then there is a gap behind what was read, and a
+        // push would name the wrong row as the one before it.
+        if reader.first_unfinished() == first_unfinished {
+            recalled = again;
         }
-    };
+    }
     Ok((reader, P::begin(context.clone(), recalled).await?))
 }
 

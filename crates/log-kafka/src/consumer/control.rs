@@ -162,8 +162,9 @@ impl Tail {
                 self.obey(todo);
             }
         }
-        let mut state = self.lane.lock();
-        state.reader += 1;
+        self.lane.lock().reader += 1;
+        // Who waits learns that nothing comes any more.
+        self.lane.wake();
     }
 
     fn obey(&self, todo: Todo) {

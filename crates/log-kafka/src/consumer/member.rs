@@ -3,7 +3,9 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
+        },
     },
     thread::JoinHandle,
     time::Duration,
@@ -24,7 +26,7 @@ use wire::{Offset, Partition, Topic};
 use super::{
     lane::{Holes, Lane, Limits, Phase, Todo},
     reader::{Commits, LaneReader, OneOf},
-    start::Start,
+    start::{ASKED_AGAIN, Start},
 };
 use crate::{
     config::KafkaConfig,
@@ -41,6 +43,11 @@ const BURST: usize = 512;
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the last commits of a member that ends may take.
 const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
+/// How long the brokers may be asked about the ends of lanes before something else is looked at.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
+/// So often the brokers may say that records are gone that are there, such as while leaders move,
+/// before nothing is read any more.
+const UNEXPLAINED_MAX: u32 = 5;
 /// How long a seek may take; it waits for no broker.
 const SEEK_WITHIN: Duration = Duration::from_secs(1);
 
@@ -49,6 +56,10 @@ pub(crate) struct Member {
     shared: Arc<Shared>,
     start: Arc<Start>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// The lane the next look begins with.
+    look_from: AtomicUsize,
+    /// Looks in a row that did not explain what the brokers said.
+    unexplained: AtomicU32,
 }
 
 /// What the thread, the readers and the watch share.
@@ -113,7 +124,13 @@ impl Member {
         let thread = thread
             .spawn(move || run.run(client))
             .map_err(|error| KafkaError::ClientCreation(error.to_string()))?;
-        Ok(Self { shared, start, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            shared,
+            start,
+            thread: Mutex::new(Some(thread)),
+            look_from: AtomicUsize::new(0),
+            unexplained: AtomicU32::new(0),
+        })
     }
 
     /// Opens a partition when this process has it. Cancel safe: takes over at its end, at once.
@@ -156,38 +173,75 @@ impl Member {
         }
     }
 
-    /// Looks whether what is read is still there, all of it. Blocks.
-    pub(crate) fn look(&self) {
+    /// Looks whether what is read is still there, all of it, until `is_ending`. Blocks.
+    pub(crate) fn look(&self, is_ending: &dyn Fn() -> bool) {
         let suspicion = self.shared.suspicion.lock().expect("no holder of this lock panics").take();
-        let mut found = false;
-        for (partition, lane) in self.shared.lanes.iter().enumerate() {
-            // Before the ends are asked for: reading goes on meanwhile.
-            let phase = lane.lock().phase;
-            let (Phase::Fetching(next) | Phase::Wanted(next)) = phase else { continue };
-            let partition = i32::try_from(partition).expect("at most 4096 partitions");
-            let Ok((low, high)) = self.start.ends(partition) else { continue };
-            lane.looked(next, high);
-            let name = self.shared.layout.name(self.shared.topic);
-            if next < low {
-                lane.stop(format!(
-                    "records {next} to {low} of partition {partition} of {name} were deleted \
-                     before they were read: raise retention.ms"
-                ));
-                found = true;
-            } else if next > high {
-                lane.stop(format!(
-                    "partition {partition} of {name} ends at {high} and was read to {next}: its \
-                     end was lost, or it is another log. Begin a new epoch"
-                ));
-                found = true;
+        let lanes = self.shared.lanes.len();
+        let first = self.look_from.load(Relaxed);
+        let mut missing = self.missing((0..lanes).map(|at| (first + at) % lanes), is_ending);
+        for _ in 0..ASKED_AGAIN {
+            if missing.is_empty() || is_ending() {
+                break;
             }
+            self.start.look_again();
+            missing = self.missing(missing.into_iter().map(|(number, _)| number), is_ending);
         }
+        if is_ending() {
+            return;
+        }
+        let explained = suspicion.is_none() || !missing.is_empty();
+        missing.into_iter().for_each(|(number, reason)| self.shared.lanes[number].stop(reason));
+        let unexplained = if explained { 0 } else { self.unexplained.load(Relaxed) + 1 };
+        self.unexplained.store(unexplained, Relaxed);
         if let Some(reason) = suspicion
-            && !found
+            && unexplained > UNEXPLAINED_MAX
         {
             let lanes = self.shared.lanes.iter();
             lanes.for_each(|lane| lane.stop(format!("the brokers refuse to go on: {reason}")));
         }
+    }
+
+    /// Of these lanes those whose next record the log does not have, and why.
+    fn missing(
+        &self,
+        numbers: impl Iterator<Item = usize>,
+        is_ending: &dyn Fn() -> bool,
+    ) -> Vec<(usize, String)> {
+        let until = Instant::now() + LOOK_WITHIN;
+        let mut missing = Vec::new();
+        for number in numbers {
+            let lane = &self.shared.lanes[number];
+            // Before the ends are asked for: reading goes on meanwhile.
+            let phase = lane.lock().phase;
+            let (Phase::Fetching(next) | Phase::Wanted(next)) = phase else { continue };
+            if is_ending() {
+                break;
+            }
+            if Instant::now() > until {
+                // Brokers that do not answer keep nobody from looking at the rest.
+                self.look_from.store(number, Relaxed);
+                break;
+            }
+            let partition = i32::try_from(number).expect("at most 4096 partitions");
+            let Ok((low, high)) = self.start.ends(partition) else { continue };
+            let name = self.shared.layout.name(self.shared.topic);
+            if next < low {
+                let reason = format!(
+                    "records {next} to {low} of partition {partition} of {name} were deleted \
+                     before they were read: raise retention.ms"
+                );
+                missing.push((number, reason));
+            } else if next > high {
+                let reason = format!(
+                    "partition {partition} of {name} ends at {high} and was read to {next}: its \
+                     end was lost, or it is another log. Begin a new epoch"
+                );
+                missing.push((number, reason));
+            } else {
+                lane.looked(next, high);
+            }
+        }
+        missing
     }
 
     /// Nothing of this log is read any more.
@@ -379,7 +433,10 @@ impl Shared {
                     client.resume(&list)?;
                 } else {
                     // The client has given it up after an error, or forgot it: it is begun anew.
-                    client.incremental_unassign(&list)?;
+                    // It does not have it at all when this was interrupted before.
+                    if let Err(error) = client.incremental_unassign(&list) {
+                        tracing::debug!(%error, partition, "it was not fetched");
+                    }
                     list.set_partition_offset(name, partition, place)?;
                     client.incremental_assign(&list)?;
                     tracing::info!(name, partition, offset, "a partition is begun anew");
@@ -451,16 +508,20 @@ impl Rebalance {
         // A place that is always there; each lane has its own when it is started. An offset that
         // is not there any more would end the partition's fetching if it was asked for before the
         // pause.
-        list.set_all_offsets(Place::End)?;
-        client.incremental_assign(list)?;
-        client.pause(list)?;
+        let begin = |list: &mut TopicPartitionList| {
+            list.set_all_offsets(Place::End)?;
+            client.incremental_assign(list)?;
+            client.pause(list)
+        };
+        let done = begin(list);
+        // The group gave them in any case. A lane that did not begin is begun anew when it is read.
         for element in list.elements() {
             let lane = usize::try_from(element.partition()).ok();
             if let Some(lane) = lane.and_then(|lane| self.0.lanes.get(lane)) {
                 lane.give();
             }
         }
-        Ok(())
+        done
     }
 
     /// Partitions are another's. What is finished is committed first, unless that other may have

@@ -16,6 +16,11 @@ use crate::{
 
 /// The brokers have this long for one answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// What would stop a lane is asked for again so often: a broker that stood still, or was cut off,
+/// goes on answering for a moment with what it knew as a leader.
+pub(super) const ASKED_AGAIN: u32 = 3;
+/// The pause before that.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Asks what a consumer group has committed and what a log holds, without being a member.
 pub(crate) struct Start {
@@ -68,6 +73,14 @@ impl Start {
         })
     }
 
+    /// Waits a moment and looks who leads the partitions now. Blocks.
+    pub(crate) fn look_again(&self) {
+        std::thread::sleep(AGAIN_AFTER);
+        if let Err(error) = self.client.fetch_metadata(Some(&self.topic), ANSWER_WITHIN) {
+            tracing::debug!(%error, "who leads the partitions is not known");
+        }
+    }
+
     /// Where reading begins. Blocks.
     ///
     /// # Errors
@@ -75,11 +88,30 @@ impl Start {
     /// skip records, or the log is not the one that was read.
     pub(crate) fn find(&self, partition: i32, from: Option<u64>) -> Result<Begin, ReadError> {
         let retry = |error: KafkaError| ReadError::Retry(error.to_string());
-        let committed = self.committed(partition).map_err(retry)?;
-        let (low, high) = self.ends(partition).map_err(retry)?;
         let name = format!("partition {partition} of {}", self.topic);
-        judge(&name, committed, low, high, from).map_err(ReadError::Stop)
+        let ask = || {
+            let committed = self.committed(partition).map_err(retry)?;
+            let (low, high) = self.ends(partition).map_err(retry)?;
+            Ok(judge(&name, committed, low, high, from))
+        };
+        settled(ask, || self.look_again())
     }
+}
+
+/// Where it is safe to begin, as soon as one answer says so; that it is not safe takes several.
+fn settled<T>(
+    ask: impl Fn() -> Result<Result<T, String>, ReadError>,
+    wait: impl Fn(),
+) -> Result<T, ReadError> {
+    let mut answer = ask()?;
+    for _ in 0..ASKED_AGAIN {
+        if answer.is_ok() {
+            break;
+        }
+        wait();
+        answer = ask()?;
+    }
+    answer.map_err(ReadError::Stop)
 }
 
 /// Whether it is safe to begin.
@@ -117,7 +149,28 @@ fn judge(
 
 #[cfg(test)]
 mod tests {
-    use super::judge;
+    use std::cell::Cell;
+
+    use ports::log::ReadError;
+
+    use super::{ASKED_AGAIN, judge, settled};
+
+    #[test]
+    fn what_a_broker_knew_when_it_was_cut_off_stops_nothing() {
+        let asked = Cell::new(0);
+        let high_after = |answers: u32| {
+            asked.set(0);
+            let ask = || {
+                asked.set(asked.get() + 1);
+                let high = if asked.get() > answers { 9 } else { 4 };
+                Ok(judge("it", Some(5), 0, high, None))
+            };
+            settled(ask, || {}).map(|begin| begin.high)
+        };
+        assert_eq!((high_after(0), asked.get()), (Ok(9), 1));
+        assert_eq!(high_after(ASKED_AGAIN), Ok(9));
+        assert!(matches!(high_after(ASKED_AGAIN + 1), Err(ReadError::Stop(_))));
+    }
 
     #[test]
     fn reading_begins_only_where_nothing_is_skipped() {

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use bytes::Bytes;
 use ports::{
     BoxFuture, Log,
-    log::{AppendError, Refused},
+    log::{AppendError, ReadError, Refused},
 };
 use rdkafka::{
     mocking::MockCluster,
@@ -248,6 +248,15 @@ async fn a_partition_without_a_leader_does_not_starve_the_others() {
     for answer in stuck {
         soon(answer).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_log_that_ends_tells_the_readers_of_the_control_log() {
+    let mock = Mock::start(1).await;
+    let mut reader = mock.log.open(Topic::Control, Partition::new(0)).await.unwrap();
+    let Mock { kafka, log: _log, cluster: _cluster } = mock;
+    let (read, ()) = soon(async { tokio::join!(reader.next_batch(1, 1), kafka.close()) }).await;
+    assert_eq!(read, Err(ReadError::Lost));
 }
 
 #[tokio::test]

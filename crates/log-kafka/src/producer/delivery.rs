@@ -118,6 +118,13 @@ impl Delivery {
     }
 }
 
+impl Drop for Delivery {
+    /// What came only while the producer was thrown away is told too.
+    fn drop(&mut self) {
+        self.tell();
+    }
+}
+
 impl ClientContext for Delivery {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
         log_line(level, facility, message);

@@ -1,6 +1,7 @@
 //! The worker on the embedded engines.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
+mod away;
 mod devices;
 mod failures;
 mod gate;

@@ -27,7 +27,7 @@ use crate::house::{House, config, device, user};
 const WITHIN: Duration = Duration::from_secs(20);
 const LEASE: Duration = Duration::from_secs(3600);
 
-struct Edge {
+pub(crate) struct Edge {
     listener: MemoryListener,
     stream: Option<(Connection, Receiver)>,
     buffer: BytesMut,
@@ -37,7 +37,7 @@ struct Edge {
 }
 
 impl Edge {
-    async fn new(house: &House, id: u64) -> Self {
+    pub(crate) async fn new(house: &House, id: u64) -> Self {
         let address = format!("edge-{id}");
         let listener = house.hub.listen(&address);
         let lease = Lease { edge: EdgeId::new(id), address };
@@ -46,7 +46,7 @@ impl Edge {
     }
 
     /// The next push, over a new link when the old one is gone.
-    async fn next(&mut self) -> Push {
+    pub(crate) async fn next(&mut self) -> Push {
         timeout(WITHIN, self.next_push()).await.expect("a push arrives")
     }
 
@@ -88,14 +88,14 @@ impl Edge {
     }
 }
 
-async fn attach(house: &House, number: u16, edge: u64, device_number: u8) {
+pub(crate) async fn attach(house: &House, number: u16, edge: u64, device_number: u8) {
     let user = user(number);
     let (device, generation) = (device(user, device_number), Generation::new(1));
     let route = Route { user, device, edge: EdgeId::new(edge), generation };
     house.engines.presence.attach(vec![route]).await.unwrap();
 }
 
-fn text(push: &Push) -> String {
+pub(crate) fn text(push: &Push) -> String {
     let item = Item::decode(push.deliver.item.clone()).unwrap();
     let Body::Message(text) = item.body else { panic!("a message") };
     String::from_utf8(text.to_vec()).unwrap()
