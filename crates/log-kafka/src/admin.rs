@@ -7,8 +7,16 @@ mod topics;
 
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
+use rdkafka::{error::KafkaError, metadata::Metadata};
 use wire::{Epoch, Partition, Topic, TopicId};
+
+use crate::{
+    config::KafkaConfig,
+    error::OpenError,
+    greeting::greet,
+    identity,
+    settings::{self, Asking, Reach},
+};
 
 pub use self::{
     check::check,
@@ -99,6 +107,26 @@ impl From<KafkaError> for AdminError {
     fn from(error: KafkaError) -> Self {
         Self::Retry(error.to_string())
     }
+}
+
+impl From<OpenError> for AdminError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unreachable(why) => Self::Retry(why),
+            OpenError::NotReady { what, remedy } | OpenError::Refused { what, remedy } => {
+                Self::Refused { what, remedy }
+            }
+        }
+    }
+}
+
+/// A client to ask with, and the brokers it has found. Blocks.
+fn asking(config: &KafkaConfig) -> Result<(Asking, Metadata), AdminError> {
+    let reach = Reach::default();
+    let client = settings::asking(config, &reach)?;
+    // Says better than any other request why nobody answers.
+    let found = greet(&client, &reach, None, identity::ANSWER_WITHIN)?;
+    Ok((client, found))
 }
 
 /// Does something that blocks, where that is allowed.

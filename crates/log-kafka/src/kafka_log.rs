@@ -22,6 +22,7 @@ use crate::{
     consumer::{ControlReaders, Counters, Member},
     dead_letter, epoch_map,
     error::OpenError,
+    greeting::greet,
     identity,
     layout::{Layout, control_name},
     producer::{Origin, Publisher},
@@ -187,7 +188,7 @@ fn find(config: &KafkaConfig, client: &Asking, reach: &Reach) -> Result<Layout, 
     let not_ready = |what: String| OpenError::NotReady { what, remedy: APPLY.to_owned() };
     let control = control_name(&config.prefix);
     // Asked first, since it says best why nobody answers.
-    client.fetch_metadata(Some(&control), identity::ANSWER_WITHIN).map_err(unreachable)?;
+    greet(client, reach, Some(&control), identity::ANSWER_WITHIN)?;
     let is_there = identity::topic_id(client.client(), &control).map_err(OpenError::Unreachable)?;
     if is_there.is_none() {
         return Err(not_ready(format!("there is no topic {control}")));

@@ -36,6 +36,7 @@ mod dead_letter;
 mod epoch_map;
 mod error;
 mod faults;
+mod greeting;
 mod identity;
 mod kafka_log;
 mod layout;

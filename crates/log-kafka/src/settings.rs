@@ -1,7 +1,7 @@
 //! What every client of Kafka is told, and what it tells us.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
@@ -66,7 +66,9 @@ fn secure(config: &KafkaConfig, settings: &mut ClientConfig) {
 
 /// A client to ask with; it reads nothing.
 pub(crate) fn asking(config: &KafkaConfig, reach: &Reach) -> KafkaResult<Asking> {
-    Asking::from_config_and_context(&base(config), Events(reach.clone()))
+    let mut settings = base(config);
+    settings.set_log_level(RDKafkaLogLevel::Info);
+    Asking::from_config_and_context(&settings, Events(reach.clone()))
 }
 
 /// A client to ask with.
@@ -74,24 +76,52 @@ pub(crate) type Asking = BaseConsumer<Events>;
 
 /// Whether any broker is there, as far as is known.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Reach(Arc<AtomicBool>);
+pub(crate) struct Reach(Arc<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    is_lost: AtomicBool,
+    /// Why the last connection that failed did.
+    why: Mutex<Option<(RDKafkaErrorCode, String)>>,
+}
 
 impl Reach {
     pub(crate) fn is_lost(&self) -> bool {
-        self.0.load(Relaxed)
+        self.0.is_lost.load(Relaxed)
     }
 
     pub(crate) fn set_lost(&self, lost: bool) {
         // Read first: this is called for every record.
         if self.is_lost() != lost {
-            self.0.store(lost, Relaxed);
+            self.0.is_lost.store(lost, Relaxed);
+        }
+    }
+
+    /// Why the last connection that failed did, with the words of the client library.
+    pub(crate) fn why(&self) -> Option<(RDKafkaErrorCode, String)> {
+        self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note(&self, code: RDKafkaErrorCode, why: &str) {
+        let why = Some((code, why.to_owned()));
+        *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// Takes note of a line of a client. Of a broker that hangs up there is nothing else.
+    fn read_line(&self, facility: &str, message: &str) {
+        if facility == "FAIL" && message.contains("isconnected") {
+            let why = message.split_once("]: ").map_or(message, |(_thread, why)| why);
+            self.note(RDKafkaErrorCode::BrokerTransportFailure, why);
         }
     }
 
     /// Takes note of an error of a client.
     pub(crate) fn heard(&self, error: &KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.set_lost(true);
+        match error.rdkafka_error_code() {
+            // It comes after the reasons of each connection.
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.set_lost(true),
+            Some(code) => self.note(code, reason),
+            None => {}
         }
         tracing::debug!(%error, reason, "Kafka client");
     }
@@ -102,6 +132,7 @@ pub(crate) struct Events(pub(crate) Reach);
 
 impl ClientContext for Events {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.0.read_line(facility, message);
         log_line(level, facility, message);
     }
 
@@ -117,14 +148,18 @@ impl ConsumerContext for Events {}
 /// One line of the client library. What it calls errors is mostly connections it makes again.
 pub(crate) fn log_line(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
+        // What it thinks of settings, which are meant.
+        RDKafkaLogLevel::Warning if facility == "CONFWARN" => {
+            tracing::debug!(facility, message, "Kafka client");
+        }
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
         | RDKafkaLogLevel::Error
         | RDKafkaLogLevel::Warning => tracing::warn!(facility, message, "Kafka client"),
-        RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
-            tracing::info!(facility, message, "Kafka client");
+        RDKafkaLogLevel::Notice => tracing::info!(facility, message, "Kafka client"),
+        RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
+            tracing::debug!(facility, message, "Kafka client");
         }
-        RDKafkaLogLevel::Debug => tracing::debug!(facility, message, "Kafka client"),
     }
 }

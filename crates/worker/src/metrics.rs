@@ -48,6 +48,8 @@ pub struct WorkerMetrics {
     lanes: IntGaugeVec,
     /// Heartbeats that could not be written.
     pub(crate) heartbeats_failed: IntCounter,
+    /// Calls of presence that failed; devices read their mailboxes instead.
+    pub(crate) presence_failed: IntCounter,
     /// Links to edges that are up.
     pub(crate) links: IntGauge,
 }
@@ -137,6 +139,7 @@ impl WorkerMetrics {
             recalled: counter("recalled_total", "Records read again at the opening.")?,
             lanes,
             heartbeats_failed: counter("heartbeats_failed_total", "Heartbeats not written.")?,
+            presence_failed: counter("presence_failed_total", "Failed presence operations.")?,
             links,
         })
     }

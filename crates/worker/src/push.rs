@@ -7,6 +7,7 @@
 
 mod link_task;
 mod losses;
+mod outage;
 mod room;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -30,6 +31,7 @@ use crate::{
     push::{
         link_task::{Link, LinkTask},
         losses::Losses,
+        outage::Outage,
         room::Room,
     },
 };
@@ -71,6 +73,7 @@ pub(crate) struct Pusher {
     tasks: JoinSet<()>,
     /// Rows were dropped before it was known which edges they were for.
     losses: Arc<Losses>,
+    outage: Outage,
 }
 
 impl PushQueue {
@@ -121,6 +124,7 @@ impl Pusher {
             links,
             tasks,
             losses,
+            outage: Outage::default(),
         };
         (queue, pusher)
     }
@@ -171,7 +175,8 @@ impl Pusher {
         let mut users: Vec<UserId> = rows.iter().map(|row| row.user).collect();
         users.sort_unstable();
         users.dedup();
-        let lookup = self.presence.lookup(users);
+        let presence = Arc::clone(&self.presence);
+        let lookup = presence.lookup(users);
         let Some(mut routes) = self.within(lookup).await else {
             self.metrics.pushed(Pushed::Presence, rows.len());
             // Whoever has a link hears of it now, the others when presence answers again.
@@ -213,7 +218,8 @@ impl Pusher {
         if routes.iter().all(|route| self.links.contains_key(&route.edge)) {
             return;
         }
-        match self.within(self.presence.leases()).await {
+        let presence = Arc::clone(&self.presence);
+        match self.within(presence.leases()).await {
             Some(leases) => self.open(leases),
             None => self.losses.add(),
         }
@@ -249,7 +255,8 @@ impl Pusher {
         if self.links.is_empty() && !lost {
             return;
         }
-        let Some(leases) = self.within(self.presence.leases()).await else {
+        let presence = Arc::clone(&self.presence);
+        let Some(leases) = self.within(presence.leases()).await else {
             if lost {
                 self.losses.add();
             }
@@ -263,18 +270,17 @@ impl Pusher {
     }
 
     /// What presence answers, if it does in time. Only pushes depend on it.
-    async fn within<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
-        match timeout(self.config.presence_within, answer).await {
-            Ok(Ok(found)) => Some(found),
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "presence failed; devices read their mailboxes instead");
-                None
+    async fn within<T>(&mut self, answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+        let failure = match timeout(self.config.presence_within, answer).await {
+            Ok(Ok(found)) => {
+                self.outage.ended();
+                return Some(found);
             }
-            Err(_) => {
-                tracing::warn!("presence did not answer; devices read their mailboxes instead");
-                None
-            }
-        }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.outage.failed(&self.metrics, &failure);
+        None
     }
 }
 

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use ports::operate::{Finding, State};
-use rdkafka::{
-    admin::{AdminClient, AdminOptions, ResourceSpecifier},
-    consumer::Consumer,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use wire::{Topic, record::EpochMap};
 
-use super::{AdminError, EpochInfo, blocking, dead_letters, epochs};
+use super::{AdminError, EpochInfo, asking, blocking, dead_letters, epochs};
 use crate::{
     config::KafkaConfig,
     identity::{self, ANSWER_WITHIN},
     layout::Layout,
-    settings::{self, Events, Reach, base},
+    settings::{Events, Reach, base},
 };
 
 /// The log is the redo log of the mailboxes: it should be kept over a long week-end.
@@ -25,9 +22,15 @@ const APPLY: &str = "run `posthorn admin topics apply`";
 /// How everything stands; `retention` is how long rows of mailboxes are kept. Cancel safe.
 pub async fn check(config: &KafkaConfig, retention: Duration) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if let Err(error) = look(config, retention, &mut findings).await {
-        let remedy = "look at the brokers, their addresses, and the user and certificates";
-        findings.push(wrong("answers", error.to_string(), remedy));
+    match look(config, retention, &mut findings).await {
+        Ok(()) => {}
+        Err(AdminError::Refused { what, remedy }) => {
+            findings.push(wrong("answers", what, &remedy));
+        }
+        Err(error @ AdminError::Retry(_)) => {
+            let remedy = "look at the brokers, their addresses, and the user and certificates";
+            findings.push(wrong("answers", error.to_string(), remedy));
+        }
     }
     findings
 }
@@ -92,8 +95,8 @@ async fn look(
 async fn brokers(config: &KafkaConfig) -> Result<Finding, AdminError> {
     let asked = config.clone();
     let count = blocking(move || {
-        let client = settings::asking(&asked, &Reach::default())?;
-        Ok(client.fetch_metadata(None, ANSWER_WITHIN)?.brokers().len())
+        let (_, found) = asking(&asked)?;
+        Ok(found.brokers().len())
     })
     .await?;
     let found = format!("{count} reachable");

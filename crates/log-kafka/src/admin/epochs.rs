@@ -3,13 +3,13 @@
 use rdkafka::consumer::Consumer;
 use wire::{Partition, Topic, record::EpochMap};
 
-use super::{AdminError, EpochInfo, PartitionInfo, TopicInfo, blocking};
+use super::{AdminError, EpochInfo, PartitionInfo, TopicInfo, asking, blocking};
 use crate::{
     config::KafkaConfig,
     consumer::Start,
     epoch_map, identity,
     layout::{Layout, control_name},
-    settings::{self, Asking, Reach},
+    settings::{Asking, Reach},
 };
 
 /// All epochs that the control log knows, oldest first.
@@ -19,8 +19,7 @@ use crate::{
 pub async fn epochs(config: &KafkaConfig) -> Result<Vec<EpochInfo>, AdminError> {
     let config = config.clone();
     blocking(move || {
-        let client = settings::asking(&config, &Reach::default())?;
-        client.fetch_metadata(None, identity::ANSWER_WITHIN)?;
+        let (client, _) = asking(&config)?;
         let maps = maps(&config, &client)?;
         let last = maps.last().map(|map| map.epoch);
         let info = |map: EpochMap| {

@@ -5,12 +5,12 @@ use ports::log::DeadLetter;
 use rdkafka::consumer::Consumer;
 use wire::Seq;
 
-use super::{AdminError, blocking, epochs::maps, topics::append};
+use super::{AdminError, asking, blocking, epochs::maps, topics::append};
 use crate::{
     config::KafkaConfig,
     dead_letter, epoch_map, identity,
     layout::dead_letters_name,
-    settings::{self, Reach},
+    settings::Reach,
 };
 
 /// Dead letters with numbers above `after`, at most `max`, oldest first, each with its number. Some
@@ -29,8 +29,7 @@ pub async fn dead_letters(
 
 fn read(config: &KafkaConfig, from: u64, max: usize) -> Result<Vec<(u64, DeadLetter)>, AdminError> {
     let name = dead_letters_name(&config.prefix);
-    let client = settings::asking(config, &Reach::default())?;
-    client.fetch_metadata(None, identity::ANSWER_WITHIN)?;
+    let (client, _) = asking(config)?;
     let id = identity::topic_id(client.client(), &name).map_err(AdminError::Retry)?;
     let mut letters = Vec::new();
     if max == 0 || id.is_none() {
@@ -59,7 +58,7 @@ pub async fn put_back(config: &KafkaConfig, number: u64) -> Result<Seq, AdminErr
     let asked = config.clone();
     let (letter, map) = blocking(move || {
         let letter = read(&asked, number, 1)?.into_iter().find(|(found, _)| *found == number);
-        let client = settings::asking(&asked, &Reach::default())?;
+        let (client, _) = asking(&asked)?;
         Ok((letter, maps(&asked, &client)?.into_iter().next_back()))
     })
     .await?;

@@ -16,14 +16,14 @@ use wire::{
     record::{ControlRecord, EpochMap},
 };
 
-use super::{AdminError, Wanted, blocking};
+use super::{AdminError, Wanted, asking, blocking};
 use crate::{
     config::KafkaConfig,
     epoch_map,
     layout::{Layout, control_name, dead_letters_name, group_name, mail_name},
     native::{Described, describe_topics},
     producer::{Origin, Publisher},
-    settings::{self, Events, Reach, base},
+    settings::{Events, Reach, base},
 };
 
 /// The brokers have this long for one request.
@@ -149,7 +149,8 @@ fn targets(config: &KafkaConfig, wanted: &Wanted, epoch: Epoch) -> [Target; 4] {
 async fn current_epoch(config: &KafkaConfig) -> Result<Epoch, AdminError> {
     let config = config.clone();
     blocking(move || {
-        let (client, control) = asking(&config)?;
+        let (client, _) = asking(&config)?;
+        let control = control_name(&config.prefix);
         let found = describe_topics(client.client(), &[&control], ANSWER_WITHIN);
         let is_there = found.map_err(AdminError::Retry)?[0].is_some();
         if !is_there {
@@ -159,13 +160,6 @@ async fn current_epoch(config: &KafkaConfig) -> Result<Epoch, AdminError> {
         Ok(maps.last_key_value().map_or(FIRST_EPOCH, |(epoch, _)| *epoch))
     })
     .await
-}
-
-fn asking(config: &KafkaConfig) -> Result<(settings::Asking, String), AdminError> {
-    let client = settings::asking(config, &Reach::default())?;
-    // Says better than any other request why nobody answers.
-    client.fetch_metadata(None, Duration::from_secs(5))?;
-    Ok((client, control_name(&config.prefix)))
 }
 
 async fn steps(config: &KafkaConfig, wanted: &Wanted) -> Result<Vec<(Step, Action)>, AdminError> {
@@ -231,7 +225,8 @@ async fn present(config: &KafkaConfig, targets: &[Target; 4]) -> Result<Present,
     let names = targets.each_ref().map(|target| target.name.clone());
     let config = config.clone();
     blocking(move || {
-        let (client, control) = asking(&config)?;
+        let (client, _) = asking(&config)?;
+        let control = control_name(&config.prefix);
         let names = names.each_ref().map(String::as_str);
         let topics = describe_topics(client.client(), &names, ANSWER_WITHIN);
         let topics = topics.map_err(AdminError::Retry)?;
