@@ -137,14 +137,21 @@ pub(crate) async fn unsafe_settings(
     reach: &Reach,
 ) -> Result<Vec<Unsafe>, String> {
     let text = |error: KafkaError| error.to_string();
-    let client: AdminClient<Events> =
+    let mut client: AdminClient<Events> =
         base(config).create_with_context(Events(reach.clone())).map_err(text)?;
     let topics = [Topic::Mail, Topic::Group];
     let names = topics.map(|topic| layout.name(topic));
     let mut found = Vec::new();
     if !config.unsafe_replication {
-        let described = describe_topics(client.inner(), &names, ANSWER_WITHIN)?;
-        for (name, described) in names.iter().zip(described) {
+        let asked = names.map(str::to_owned);
+        let asking = tokio::task::spawn_blocking(move || {
+            let names = asked.each_ref().map(String::as_str);
+            let described = describe_topics(client.inner(), &names, ANSWER_WITHIN);
+            (client, described)
+        });
+        let described;
+        (client, described) = asking.await.map_err(|error| error.to_string())?;
+        for (name, described) in names.iter().zip(described?) {
             let replicas = described.map_or(0, |described| described.replicas);
             if replicas < 3 {
                 found.push(Unsafe {

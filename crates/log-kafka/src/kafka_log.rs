@@ -142,7 +142,7 @@ impl KafkaLog {
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
         let engine = &self.engine;
-        let refused = || engine.members().find_map(Member::refused);
+        let refused = || engine.members().find_map(Member::trouble);
         let lost = || engine.reach.is_lost().then(|| "no Kafka broker is reachable".to_owned());
         engine.found.trouble().or_else(refused).or_else(lost).or_else(|| engine.publisher.trouble())
     }

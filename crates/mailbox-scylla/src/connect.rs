@@ -28,7 +28,7 @@ use scylla::{
     statement::Consistency,
 };
 
-use crate::{CqlConfig, OpenError, requests::attempt_within, tls};
+use crate::{CqlConfig, OpenError, failure::could_not_look, requests::attempt_within, tls};
 
 /// Connecting ends within this.
 const CONNECTED_WITHIN: Duration = Duration::from_secs(9);
@@ -179,7 +179,9 @@ fn of_new_session(config: &CqlConfig, error: &NewSessionError) -> OpenError {
                 "the database asks for a user and a password",
                 "give the store a user and a password",
             ),
-            Setup::DbError(DbError::AuthenticationError | DbError::Unauthorized, reason) => {
+            Setup::DbError(DbError::AuthenticationError | DbError::Unauthorized, reason)
+                if !could_not_look(reason) =>
+            {
                 OpenError::refused(
                     format!("the database does not let this user in: {reason}"),
                     "correct the user or the password",

@@ -2,6 +2,8 @@
 
 use scylla::errors::{DbError, PrepareError, RequestAttemptError as E};
 
+use crate::failure::could_not_look;
+
 pub(crate) const REMEDY_GRANT: &str = "grant the user SELECT and MODIFY on the keyspace";
 
 /// Why a store does not open, by what to do.
@@ -38,6 +40,9 @@ impl OpenError {
     pub(crate) fn of_prepare(error: &PrepareError) -> Self {
         match error {
             PrepareError::ConnectionPoolError(error) => Self::Unreachable(error.to_string()),
+            PrepareError::AllAttemptsFailed {
+                first_attempt: E::DbError(DbError::Unauthorized, why),
+            } if could_not_look(why) => Self::Unreachable(why.clone()),
             PrepareError::AllAttemptsFailed {
                 first_attempt: E::DbError(DbError::Unauthorized, why),
             } => Self::refused(format!("the user may not use the tables: {why}"), REMEDY_GRANT),

@@ -5,6 +5,15 @@ use scylla::errors::{
     DbError, ExecutionError, IntoRowsResultError, RequestAttemptError, RowsError,
 };
 
+/// What Cassandra says, of the same kinds as a refusal, when it could not read who may do what from
+/// its own tables, such as while nodes are away.
+const COULD_NOT_LOOK: &str = "Unable to perform auth";
+
+/// Whether a node refuses a user only because it could not look whether it may.
+pub(crate) fn could_not_look(why: &str) -> bool {
+    why.contains(COULD_NOT_LOOK)
+}
+
 /// Why an attempt failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -50,6 +59,11 @@ fn of_attempt(error: &RequestAttemptError, reason: String) -> Failure {
         E::DbError(DbError::WriteTimeout { .. } | DbError::ReadTimeout { .. }, _) => {
             Failure::Late(reason)
         }
+        E::DbError(DbError::AuthenticationError | DbError::Unauthorized, why)
+            if could_not_look(why) =>
+        {
+            Failure::Passing(reason)
+        }
         // A table or column that is not there, a right that was not given, a timestamp too far
         // ahead, a mutation too large: the same statement gets the same answer.
         E::DbError(
@@ -88,3 +102,21 @@ lasting!(
     scylla::errors::MaybeFirstRowError,
     scylla::deserialize::DeserializationError
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_lasts_unless_the_node_could_not_look() {
+        let of = |why: &str| {
+            let error = RequestAttemptError::DbError(DbError::Unauthorized, why.to_owned());
+            Failure::from(ExecutionError::LastAttemptError(error)).into_store_error()
+        };
+        let refused = of("User mail has no MODIFY permission on <table mail.marks>");
+        assert!(matches!(refused, StoreError::Stop(_)));
+        let why = "Unable to perform authorization of permissions: \
+            Cannot achieve consistency level LOCAL_ONE";
+        assert!(matches!(of(why), StoreError::Retry(_)));
+    }
+}

@@ -227,7 +227,7 @@ fn newer(keyspace: &str, version: i32) -> OpenError {
 }
 
 /// The datacenter that is read and written; [`connect::connect`] saw that there is one.
-fn local_datacenter(session: &Session, config: &CqlConfig) -> String {
+pub(crate) fn local_datacenter(session: &Session, config: &CqlConfig) -> String {
     let only = || connect::datacenters(session).into_iter().next().unwrap_or_default();
     config.datacenter.clone().unwrap_or_else(only)
 }

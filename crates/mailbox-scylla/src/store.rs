@@ -45,6 +45,10 @@ impl CqlStore {
     async fn open_now(config: CqlConfig, wall_clock: fn() -> u64) -> Result<Self, OpenError> {
         let session = connect::connect(&config).await?;
         schema::fits(&session, &config).await?;
+        // The only one there is stays the one when another is added: rows come there later.
+        let datacenter = Some(schema::local_datacenter(&session, &config));
+        let datacenter = datacenter.filter(|name| !name.is_empty());
+        let config = CqlConfig { datacenter, ..config };
         let profiles = Profiles::new(&config);
         let statements = Statements::prepare(&session, &config.keyspace, &profiles);
         let statements = statements.await.map_err(|error| OpenError::of_prepare(&error))?;

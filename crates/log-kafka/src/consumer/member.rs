@@ -1,5 +1,7 @@
 //! This process as a member of the consumer group of one log.
 
+mod look;
+
 use std::{
     sync::{
         Arc, Mutex,
@@ -26,7 +28,7 @@ use wire::{Offset, Partition, Topic};
 use super::{
     lane::{Holes, Lane, Limits, Phase, Todo},
     reader::{Commits, LaneReader, OneOf},
-    start::{ASKED_AGAIN, Start},
+    start::Start,
 };
 use crate::{
     config::KafkaConfig,
@@ -43,11 +45,8 @@ const BURST: usize = 512;
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 /// How long the last commits of a member that ends may take.
 const LAST_COMMIT_WITHIN: Duration = Duration::from_secs(3);
-/// How long the brokers may be asked about the ends of lanes before something else is looked at.
-const LOOK_WITHIN: Duration = Duration::from_secs(10);
-/// So often the brokers may say that records are gone that are there, such as while leaders move,
-/// before nothing is read any more.
-const UNEXPLAINED_MAX: u32 = 5;
+/// What the brokers refuse they refuse again within this.
+const SHUT_OUT_FOR: Duration = Duration::from_secs(60);
 /// How long a seek may take; it waits for no broker.
 const SEEK_WITHIN: Duration = Duration::from_secs(1);
 
@@ -73,6 +72,8 @@ pub(crate) struct Shared {
     refused: Mutex<Option<String>>,
     /// What the brokers said that may mean loss, until it was looked into.
     suspicion: Mutex<Option<String>>,
+    /// Why the brokers do not let this process into the group, and when they said so last.
+    shut_out: Mutex<Option<(String, Instant)>>,
     /// Told when something is suspicious.
     nudge: Arc<Notify>,
     /// Commits the brokers have not answered.
@@ -112,6 +113,7 @@ impl Member {
             stop: AtomicBool::new(false),
             refused: Mutex::default(),
             suspicion: Mutex::default(),
+            shut_out: Mutex::default(),
             nudge: Arc::clone(&counters.nudge),
             commits: AtomicUsize::new(0),
             fetched: Arc::clone(&counters.fetched),
@@ -173,77 +175,6 @@ impl Member {
         }
     }
 
-    /// Looks whether what is read is still there, all of it, until `is_ending`. Blocks.
-    pub(crate) fn look(&self, is_ending: &dyn Fn() -> bool) {
-        let suspicion = self.shared.suspicion.lock().expect("no holder of this lock panics").take();
-        let lanes = self.shared.lanes.len();
-        let first = self.look_from.load(Relaxed);
-        let mut missing = self.missing((0..lanes).map(|at| (first + at) % lanes), is_ending);
-        for _ in 0..ASKED_AGAIN {
-            if missing.is_empty() || is_ending() {
-                break;
-            }
-            self.start.look_again();
-            missing = self.missing(missing.into_iter().map(|(number, _)| number), is_ending);
-        }
-        if is_ending() {
-            return;
-        }
-        let explained = suspicion.is_none() || !missing.is_empty();
-        missing.into_iter().for_each(|(number, reason)| self.shared.lanes[number].stop(reason));
-        let unexplained = if explained { 0 } else { self.unexplained.load(Relaxed) + 1 };
-        self.unexplained.store(unexplained, Relaxed);
-        if let Some(reason) = suspicion
-            && unexplained > UNEXPLAINED_MAX
-        {
-            let lanes = self.shared.lanes.iter();
-            lanes.for_each(|lane| lane.stop(format!("the brokers refuse to go on: {reason}")));
-        }
-    }
-
-    /// Of these lanes those whose next record the log does not have, and why.
-    fn missing(
-        &self,
-        numbers: impl Iterator<Item = usize>,
-        is_ending: &dyn Fn() -> bool,
-    ) -> Vec<(usize, String)> {
-        let until = Instant::now() + LOOK_WITHIN;
-        let mut missing = Vec::new();
-        for number in numbers {
-            let lane = &self.shared.lanes[number];
-            // Before the ends are asked for: reading goes on meanwhile.
-            let phase = lane.lock().phase;
-            let (Phase::Fetching(next) | Phase::Wanted(next)) = phase else { continue };
-            if is_ending() {
-                break;
-            }
-            if Instant::now() > until {
-                // Brokers that do not answer keep nobody from looking at the rest.
-                self.look_from.store(number, Relaxed);
-                break;
-            }
-            let partition = i32::try_from(number).expect("at most 4096 partitions");
-            let Ok((low, high)) = self.start.ends(partition) else { continue };
-            let name = self.shared.layout.name(self.shared.topic);
-            if next < low {
-                let reason = format!(
-                    "records {next} to {low} of partition {partition} of {name} were deleted \
-                     before they were read: raise retention.ms"
-                );
-                missing.push((number, reason));
-            } else if next > high {
-                let reason = format!(
-                    "partition {partition} of {name} ends at {high} and was read to {next}: its \
-                     end was lost, or it is another log. Begin a new epoch"
-                );
-                missing.push((number, reason));
-            } else {
-                lane.looked(next, high);
-            }
-        }
-        missing
-    }
-
     /// Nothing of this log is read any more.
     pub(crate) fn refuse(&self, reason: &str) {
         self.shared.refuse(reason);
@@ -252,6 +183,16 @@ impl Member {
     /// Why nothing of this log can be read; none: it can.
     pub(crate) fn refused(&self) -> Option<String> {
         self.shared.refused()
+    }
+
+    /// Why nothing of this log is read until someone acts; none: it is, or may be at any time.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let shut_out = || {
+            let mut shut_out = self.shared.shut_out.lock().expect("no holder of this lock panics");
+            shut_out.take_if(|(_, last)| last.elapsed() > SHUT_OUT_FOR);
+            shut_out.as_ref().map(|(reason, _)| format!("Kafka does not let it read: {reason}"))
+        };
+        self.refused().or_else(shut_out)
     }
 
     /// Adds the lanes this process has.
@@ -282,6 +223,21 @@ impl Drop for Member {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whether brokers would say the same again until someone acts.
+fn is_refusal(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::GroupAuthorizationFailed
+                | RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed
+                | RDKafkaErrorCode::InconsistentGroupProtocol
+                | RDKafkaErrorCode::InvalidGroupId
+                | RDKafkaErrorCode::InvalidSessionTimeout
+        )
+    )
 }
 
 fn connect(config: &KafkaConfig, shared: &Arc<Shared>) -> KafkaResult<Client> {
@@ -402,6 +358,13 @@ impl Shared {
         if may_be_loss {
             let mut suspicion = self.suspicion.lock().expect("no holder of this lock panics");
             *suspicion = Some(error.to_string());
+        }
+        if is_refusal(error) {
+            let mut shut_out = self.shut_out.lock().expect("no holder of this lock panics");
+            if shut_out.is_none() {
+                tracing::warn!(%error, "Kafka does not let this process read");
+            }
+            *shut_out = Some((error.to_string(), Instant::now()));
         }
         tracing::debug!(%error, "reading from Kafka");
         self.nudge.notify_one();

@@ -251,6 +251,35 @@ async fn a_partition_without_a_leader_does_not_starve_the_others() {
 }
 
 #[tokio::test]
+async fn a_group_that_does_not_let_this_process_in_is_trouble() {
+    for (request, error) in [
+        (
+            RDKafkaApiKey::FindCoordinator,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED,
+        ),
+        (RDKafkaApiKey::JoinGroup, RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT),
+    ] {
+        let mock = Mock::start(1).await;
+        mock.cluster.request_errors(request, &[error; 1000]);
+        let trouble = async {
+            let mut pace = interval(Duration::from_millis(20));
+            loop {
+                pace.tick().await;
+                if let Some(trouble) = mock.kafka.trouble() {
+                    return trouble;
+                }
+            }
+        };
+        let trouble = tokio::select! {
+            _ = mock.log.open(Topic::Mail, Partition::new(0)) => panic!("it is not let in"),
+            trouble = soon(trouble) => trouble,
+        };
+        assert!(trouble.contains("does not let it read"), "{trouble}");
+        mock.kafka.close().await;
+    }
+}
+
+#[tokio::test]
 async fn a_log_that_ends_tells_the_readers_of_the_control_log() {
     let mock = Mock::start(1).await;
     let mut reader = mock.log.open(Topic::Control, Partition::new(0)).await.unwrap();

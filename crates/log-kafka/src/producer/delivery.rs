@@ -68,8 +68,12 @@ impl Settle {
     }
 
     fn tell(&self, ticket: &Ticket, reason: String, untold: Untold) {
-        self.failed.fetch_add(1, Relaxed);
         ticket.append.failed(reason, untold);
+        self.settle_lost(ticket);
+    }
+
+    fn settle_lost(&self, ticket: &Ticket) {
+        self.failed.fetch_add(1, Relaxed);
         self.release(ticket);
     }
 
@@ -84,11 +88,14 @@ impl Settle {
     }
 }
 
+/// A record of which it is not known what became of it, why, and what keeps its lane failing.
+type Lost = (Box<Ticket>, String, Untold);
+
 /// The reports of one producer. The first failure ends it: nothing is skipped over, and everything
 /// it still has is told, in order, when it has ended.
 pub(crate) struct Delivery {
     settle: Arc<Settle>,
-    lost: Mutex<Vec<(Box<Ticket>, String, Untold)>>,
+    lost: Mutex<Vec<Lost>>,
     broken: AtomicBool,
 }
 
@@ -112,7 +119,14 @@ impl Delivery {
         let mut lost =
             std::mem::take(&mut *self.lost.lock().expect("no holder of this lock panics"));
         lost.sort_unstable_by_key(|(ticket, ..)| ticket.number);
-        for (ticket, reason, untold) in lost {
+        let mut lost = lost.into_iter().peekable();
+        while let Some((ticket, reason, mut untold)) = lost.next() {
+            let is_its = |(next, ..): &Lost| Arc::ptr_eq(&next.append, &ticket.append);
+            // Who is told of an append may repeat it: all its lanes are free then.
+            while let Some((next, _, more)) = lost.next_if(is_its) {
+                untold.join(more);
+                self.settle.settle_lost(&next);
+            }
             self.settle.tell(&ticket, reason, untold);
         }
     }
@@ -154,5 +168,49 @@ impl ProducerContext for Delivery {
                 self.set_broken();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::{super::admission::Origin, *};
+    use crate::producer::append::Append;
+
+    #[test]
+    fn all_lanes_of_an_append_that_failed_are_free_when_it_is_told_and_not_before() {
+        let settle = Arc::new(Settle {
+            admission: Admission::new(100, 100_000, 2),
+            fail_stop: FailStop::new(2),
+            epoch: Epoch::new(1),
+            reach: Reach::default(),
+            delivered: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        });
+        let round = settle.admission.take(Origin::Client, [(0, 1), (1, 1)].into_iter()).unwrap();
+        let (append, mut outcome) = Append::new(2, false);
+        let delivery = Delivery::new(Arc::clone(&settle));
+        for lane in 0..2 {
+            let generation = settle.fail_stop.enter(lane as usize).unwrap();
+            let ticket = Ticket {
+                append: Arc::clone(&append),
+                index: lane,
+                lane,
+                generation,
+                bytes: 1,
+                origin: Origin::Client,
+                round,
+                number: u64::from(lane),
+            };
+            let untold = settle.doom(&ticket);
+            delivery.lost.lock().unwrap().push((Box::new(ticket), "cut".to_owned(), untold));
+        }
+        delivery.tell();
+        assert!(settle.admission.is_empty());
+        let failed = outcome.try_recv().unwrap();
+        assert_eq!([0, 1].map(|lane| settle.fail_stop.enter(lane)), [None, None]);
+        drop(failed);
+        assert!([0, 1].iter().all(|lane| settle.fail_stop.enter(*lane).is_some()));
     }
 }

@@ -78,6 +78,13 @@ pub(crate) struct Untold {
     lanes: Vec<usize>,
 }
 
+impl Untold {
+    /// Keeps the other's lanes failing too, as long as its own.
+    pub(crate) fn join(&mut self, mut other: Self) {
+        self.lanes.append(&mut other.lanes);
+    }
+}
+
 impl Drop for Untold {
     fn drop(&mut self) {
         self.lanes.iter().for_each(|lane| self.fail_stop.lock(*lane).untold -= 1);

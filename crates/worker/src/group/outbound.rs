@@ -1,8 +1,15 @@
 //! Derived records on their way to the mail log, in the order of their sources.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
+use futures_util::future::{MaybeDone, maybe_done};
 use ports::{BoxFuture, Log, log::AppendError};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -51,7 +58,7 @@ struct Derived {
 /// A call of the log.
 struct Call {
     records: Vec<Derived>,
-    durable: BoxFuture<'static, Result<Vec<Seq>, AppendError>>,
+    durable: MaybeDone<BoxFuture<'static, Result<Vec<Seq>, AppendError>>>,
 }
 
 impl Outbound {
@@ -93,7 +100,9 @@ impl Outbound {
             }
             let copies = records.iter().map(|one| (one.partition, one.record.clone())).collect();
             match self.log.try_append_owed(Topic::Mail, copies) {
-                Ok(durable) => self.calls.push_back(Call { records, durable }),
+                Ok(durable) => {
+                    self.calls.push_back(Call { records, durable: maybe_done(durable) });
+                }
                 Err(refused) => {
                     self.share = (records.len() / 2).max(1);
                     self.put_back(records);
@@ -116,8 +125,8 @@ impl Outbound {
     /// Cancel safe: a dropped call has forgotten nothing.
     pub(crate) async fn advance(&mut self) -> Result<(), End> {
         self.begin();
-        if let Some(call) = self.calls.front_mut() {
-            let outcome = call.durable.as_mut().await;
+        if !self.calls.is_empty() {
+            let outcome = first_outcome(&mut self.calls).await;
             let Call { records, .. } = self.calls.pop_front().expect("it was the first");
             self.end(records, outcome);
         } else if let Some(again_at) = self.again_at {
@@ -178,6 +187,21 @@ impl Outbound {
     }
 }
 
+/// The outcome of the first call; there is one. The others are told theirs too: a failure that is
+/// not told keeps a partition failing for everybody.
+///
+/// Cancel safe: a dropped call has forgotten nothing.
+async fn first_outcome(calls: &mut VecDeque<Call>) -> Result<Vec<Seq>, AppendError> {
+    poll_fn(|context| {
+        for call in calls.iter_mut() {
+            let _ = Pin::new(&mut call.durable).poll(context);
+        }
+        let first = calls.front_mut().expect("there is a first call");
+        Pin::new(&mut first.durable).take_output().map_or(Poll::Pending, Poll::Ready)
+    })
+    .await
+}
+
 fn bytes(records: &[Derived]) -> usize {
     records.iter().map(|derived| derived.record.len()).sum()
 }
@@ -194,7 +218,34 @@ fn call_len(waiting: &VecDeque<Derived>, records_max: usize, bytes_max: usize) -
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::sync::oneshot;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_call_that_fails_is_told_while_one_before_it_waits() {
+        let (telling, is_told) = oneshot::channel::<()>();
+        let fails = async move {
+            drop(telling);
+            Err(AppendError("as asked for".into()))
+        };
+        let call = |durable: BoxFuture<'static, Result<Vec<Seq>, AppendError>>| Call {
+            records: Vec::new(),
+            durable: maybe_done(durable),
+        };
+        let mut calls = VecDeque::from([call(Box::pin(pending())), call(Box::pin(fails))]);
+        tokio::select! {
+            biased;
+            _ = first_outcome(&mut calls) => panic!("the first waits for ever"),
+            told = is_told => assert!(told.is_err()),
+        }
+        calls.pop_front();
+        assert!(first_outcome(&mut calls).await.is_err(), "it is not forgotten");
+        let mut calls = VecDeque::from([call(Box::pin(ready(Ok(Vec::new()))))]);
+        assert_eq!(first_outcome(&mut calls).await, Ok(Vec::new()));
+    }
 
     #[test]
     fn a_call_has_a_record_and_otherwise_stays_within_its_records_and_bytes() {
