@@ -85,8 +85,7 @@ impl EdgeMetrics {
             }
             Ok::<_, prometheus::Error>(counter)
         };
-        let append_seconds = append_seconds()?;
-        registry.register(Box::new(append_seconds.clone()))?;
+        let append_seconds = append_seconds(registry)?;
         let answers = Answer::ALL.iter().map(|answer| answer.label().to_owned()).collect();
         let codes = CloseCode::ALL.iter().map(|code| format!("{code:?}")).collect();
         let busy = BusyReason::ALL.iter().map(|reason| busy_label(*reason).to_owned()).collect();
@@ -157,14 +156,16 @@ impl EdgeMetrics {
     }
 }
 
-fn append_seconds() -> Result<Histogram, prometheus::Error> {
-    Histogram::with_opts(
+fn append_seconds(registry: &Registry) -> Result<Histogram, prometheus::Error> {
+    let histogram = Histogram::with_opts(
         HistogramOpts::new(
             "posthorn_edge_append_seconds",
             "Seconds from taking a send off its stream to its being durable.",
         )
         .buckets(prometheus::exponential_buckets(0.000_5, 2.0, 15)?),
-    )
+    )?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
 }
 
 fn busy_label(reason: BusyReason) -> &'static str {

@@ -16,8 +16,9 @@ pub const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a server lets a handshake take.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
-/// Silence after which a client connection is over.
-pub const CLIENT_IDLE: Duration = Duration::from_secs(60);
+/// Silence after which a client connection is over. A client speaks up before, so that it knows
+/// within 50 seconds that its edge is gone, and at once when another process serves there.
+pub const CLIENT_IDLE: Duration = Duration::from_secs(30);
 
 /// How often a client speaks up on a silent connection. Most middleboxes forget a UDP flow after
 /// 30 seconds; the server never does, since one side is enough.

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use rdkafka::{
-    consumer::Consumer,
-    error::RDKafkaErrorCode,
-    metadata::Metadata,
-};
+use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::Metadata};
 
 use crate::{
     error::OpenError,

@@ -3,7 +3,7 @@
 
 use std::{future::ready, net::Ipv4Addr, path::Path, time::Duration};
 
-use client::{Address, Client, Event, Servers, TokenError, store::MemoryStore};
+use client::{Address, Client, Event, Hint, Servers, TokenError, store::MemoryStore};
 use embedded::Engine;
 use link::tls::Roots;
 use node::{
@@ -134,6 +134,12 @@ fn counted(cluster: &Cluster, name: &str) -> f64 {
     family.get_metric().iter().map(|metric| metric.get_counter().get_value()).sum()
 }
 
+fn shown(cluster: &Cluster, name: &str) -> f64 {
+    let families = cluster.registry().gather();
+    let family = families.iter().find(|family| family.name() == name).unwrap();
+    family.get_metric().iter().map(|metric| metric.get_gauge().get_value()).sum()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_push_to_the_edge_of_another_process() {
     let house = House::new();
@@ -144,6 +150,37 @@ async fn workers_push_to_the_edge_of_another_process() {
     a_message_is_pushed(&house, &edge).await;
     edge.drain().await.unwrap();
     workers.drain().await.unwrap();
+    house.close();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_reaches_a_client_of_another_edge() {
+    let house = House::new();
+    let (edge_name, worker_name) = names();
+    let here = house.start(&house.config("edge-1", EDGE, &[&edge_name])).await;
+    let there = house.start(&house.config("edge-2", EDGE, &[&edge_name])).await;
+    let workers = house.start(&house.config("worker-1", WORKERS, &[&worker_name])).await;
+    let (alice, bob) = tokio::join!(house.client(&here, "alice"), house.client(&there, "bob"));
+    let (from, to) = (alice.connected().await.unwrap(), bob.connected().await.unwrap());
+    let mut hints = bob.hints();
+    let heard = async {
+        // One that is sent before presence knows of Bob is dropped, as any may be.
+        let mut again = tokio::time::interval(Duration::from_millis(200));
+        loop {
+            tokio::select! {
+                _ = again.tick() => alice.signal(&[to], "typing").unwrap(),
+                hint = hints.next() => break hint.unwrap(),
+            }
+        }
+    };
+    let heard = timeout(WITHIN, heard).await.expect("it is heard");
+    let Hint::Signal { from: who, body, .. } = heard else { panic!("{heard:?}") };
+    assert_eq!((who, &body[..]), (from, b"typing".as_slice()));
+    assert!(shown(&here, "posthorn_edge_edge_links") > 0.0, "it went over the mesh");
+    tokio::join!(alice.close(), bob.close());
+    for process in [here, there, workers] {
+        process.drain().await.unwrap();
+    }
     house.close();
 }
 

@@ -104,6 +104,13 @@ impl Shared {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// There will be no connection any more, which is what was wanted and no news.
+    fn close(&self) {
+        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        *trouble = Some("closed".to_owned());
+        self.state.send_replace(State::Down);
+    }
+
     fn set_trouble(&self, trouble: Option<String>) {
         let mut present = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*present, &trouble) {
@@ -144,8 +151,7 @@ pub(crate) async fn keep(
         }
     };
     stop.run_until_cancelled(keeping).await;
-    shared.state.send_replace(State::Down);
-    shared.set_trouble(Some("closed".to_owned()));
+    shared.close();
 }
 
 struct Keeper {

@@ -270,7 +270,10 @@ impl Pusher {
     }
 
     /// What presence answers, if it does in time. Only pushes depend on it.
-    async fn within<T>(&mut self, answer: impl Future<Output = Result<T, StoreError>>) -> Option<T> {
+    async fn within<T>(
+        &mut self,
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Option<T> {
         let failure = match timeout(self.config.presence_within, answer).await {
             Ok(Ok(found)) => {
                 self.outage.ended();

@@ -7,9 +7,7 @@ use wire::Seq;
 
 use super::{AdminError, asking, blocking, epochs::maps, topics::append};
 use crate::{
-    config::KafkaConfig,
-    dead_letter, epoch_map, identity,
-    layout::dead_letters_name,
+    config::KafkaConfig, dead_letter, epoch_map, identity, layout::dead_letters_name,
     settings::Reach,
 };
 

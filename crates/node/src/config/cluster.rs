@@ -105,7 +105,8 @@ section! {
         ca_file: Option<PathBuf> = None;
         /// Requests of this process under way at once; further ones wait.
         in_flight_max: usize = 1024;
-        /// A write has failed when it was not answered within this, all attempts together.
+        /// A write has failed when it was not answered within this, all attempts together. Three
+        /// tenths of it, an attempt, should be longer than a server's own limit for writes.
         write_within: Duration = Duration::from_secs(10);
         /// A read has failed when it was not answered within this, all attempts together.
         read_within: Duration = Duration::from_secs(3);

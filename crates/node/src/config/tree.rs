@@ -68,7 +68,7 @@ section! {
         /// cluster: session tickets, resets and address tokens are made with keys derived from it,
         /// so that a client may resume at any edge, and learns at once when its edge was killed and
         /// another serves there. Without it one is drawn at each start, and a client that only
-        /// listens notices after a minute.
+        /// listens notices within a minute.
         secret: Secret = Secret::default();
     }
 }

@@ -211,6 +211,9 @@ const REDIS: &[Number<presence_redis::Stats>] = &[
         |seen| seen.0.calls),
     number!(COUNTER "posthorn_redis_failures_total" "Calls that failed."
         |seen| seen.0.failures),
+    number!(COUNTER "posthorn_redis_losses_total"
+        "Times a server came back empty or was replaced, so that edges wrote their routes again."
+        |seen| seen.0.losses),
 ];
 
 fn partitions(stats: &log_kafka::Stats, log: Topic) -> usize {

@@ -43,7 +43,8 @@ pub enum AdminCommand {
     #[command(after_help = erase::EXAMPLES)]
     Erase(erase::EraseArgs),
     /// List, show or put back records that nobody could read
-    #[command(name = "deadletters", alias = "dead-letters", subcommand, after_help = dead_letters::EXAMPLES)]
+    #[command(name = "deadletters", alias = "dead-letters")]
+    #[command(subcommand, after_help = dead_letters::EXAMPLES)]
     DeadLetters(dead_letters::DeadLettersCommand),
     /// Make certificates for the mesh between the processes of a cluster
     #[command(subcommand, after_help = mesh_ca::EXAMPLES)]

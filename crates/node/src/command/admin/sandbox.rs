@@ -40,10 +40,10 @@ pub struct SandboxArgs {
     #[arg(long, value_name = "FILE")]
     pub base: PathBuf,
     /// Processes that clients connect to
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=i64::from(PROCESSES_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = process_count())]
     pub edges: u16,
     /// Processes that write mailboxes and decide about groups
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=i64::from(PROCESSES_MAX)))]
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = process_count())]
     pub workers: u16,
     /// The first port of this machine to use; three for each edge, one for each worker
     #[arg(long, value_name = "PORT", default_value_t = 4433)]
@@ -54,6 +54,11 @@ pub struct SandboxArgs {
     /// Change any setting, for every process
     #[arg(long, value_name = "SECTION.KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+/// How many processes there may be of a kind.
+fn process_count() -> impl clap::builder::TypedValueParser<Value = u16> {
+    clap::value_parser!(u16).range(1..=i64::from(PROCESSES_MAX))
 }
 
 /// One process, as `sandbox.json` lists it for programs.

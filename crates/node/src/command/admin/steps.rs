@@ -200,6 +200,8 @@ fn step_json(number: usize, step: &Step, stage: Stage) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn step(what: &str) -> Step {
