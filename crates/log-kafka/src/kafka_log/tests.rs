@@ -289,6 +289,19 @@ async fn a_log_that_ends_tells_the_readers_of_the_control_log() {
 }
 
 #[tokio::test]
+async fn a_log_that_reads_ends_without_brokers() {
+    let mock = Mock::start(1).await;
+    let mut reader = soon(mock.log.open(Topic::Mail, Partition::new(0))).await.unwrap();
+    let entries = soon(reader.next_batch(1, 1)).await.unwrap();
+    (1..=BROKERS).for_each(|broker| mock.cluster.broker_down(broker).unwrap());
+    reader.commit(entries[0].seq).await.unwrap();
+    let asked = Instant::now();
+    soon(mock.kafka.close()).await;
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    println!("closed after {:?}", asked.elapsed());
+}
+
+#[tokio::test]
 async fn a_log_that_ends_answers_everything() {
     let mock = Mock::start(1).await;
     mock.take_leader_away(1);
