@@ -9,6 +9,8 @@ use rdkafka::{
     error::{KafkaError, KafkaResult},
 };
 
+use tokio::time::Instant;
+
 use crate::{
     config::KafkaConfig,
     settings::{Asking, Reach, base},
@@ -75,7 +77,11 @@ impl Start {
 
     /// Waits a moment and looks who leads the partitions now. Blocks.
     pub(crate) fn look_again(&self) {
-        std::thread::sleep(AGAIN_AFTER);
+        let until = Instant::now() + AGAIN_AFTER;
+        while Instant::now() < until {
+            // Nothing is fetched: it takes what the client has to say meanwhile.
+            drop(self.client.poll(AGAIN_AFTER));
+        }
         if let Err(error) = self.client.fetch_metadata(Some(&self.topic), ANSWER_WITHIN) {
             tracing::debug!(%error, "who leads the partitions is not known");
         }
