@@ -6,7 +6,9 @@ use anyhow::Context as _;
 
 use crate::{
     binaries::{self, Binary},
-    engine_tests, tidy, wrap,
+    engine_tests,
+    tidy::{self, Bench},
+    wrap,
 };
 
 /// Everything a change must pass. Cheap steps come first, so that a slip shows at once; every step
@@ -83,9 +85,10 @@ pub(crate) fn docs() -> anyhow::Result<bool> {
     run(documentation())
 }
 
-/// The benchmarks of the workspace, each with these arguments.
+/// The benchmarks of the workspace that need no engine, each with these arguments.
 pub(crate) fn bench(arguments: &[String]) -> anyhow::Result<bool> {
-    for (package, name) in &tidy::benches(root())? {
+    let all = tidy::benches(root())?;
+    for Bench { package, name, .. } in all.iter().filter(|bench| !bench.needs_engines) {
         let mut command = cargo(&["bench", "--package", package, "--bench", name, "--"]);
         command.args(arguments);
         if !run(command)? {

@@ -1,16 +1,10 @@
 //! Tests that need real engines, with the engines they need around them.
 
-use std::{
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
-
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 
 use crate::{
     binaries::{self, Binary},
-    engines::{self, Wanted, Watch},
+    engines::{self, Guard, Wanted, Watch},
 };
 
 /// Files of tests that begin so take nodes away: they get three of each.
@@ -74,9 +68,9 @@ fn run_with(
 ) -> anyhow::Result<()> {
     let set = if wanted.nodes == 1 { "one of each engine" } else { "three of each engine" };
     println!("==> {set}: up");
-    let guard = Guard::new(&format!("{}-{}", std::process::id(), wanted.nodes))?;
+    let guard = Guard::new(&format!("test-{}-{}", std::process::id(), wanted.nodes))?;
     let watch = Watch::start();
-    let variables = engines::up(&guard.dir, wanted)?;
+    let variables = engines::up(guard.dir(), wanted)?;
     report.add(format!("{set}: up"), &watch, Outcome::Passed);
     let mut have_passed = true;
     for binary in binaries {
@@ -88,59 +82,13 @@ fn run_with(
         report.add(binary.name(), &watch, outcome);
     }
     if !have_passed {
-        println!("==> logs of the engines: {}", guard.dir.join("logs").display());
+        println!("==> logs of the engines: {}", guard.dir().join("logs").display());
     }
     println!("==> {set}: down");
     let watch = Watch::start();
     guard.end(have_passed)?;
     report.add(format!("{set}: down"), &watch, Outcome::Passed);
     Ok(())
-}
-
-/// A process that takes engines down when this one ends, however it ends: its input is a pipe from
-/// here, and it is out of reach of Ctrl-C.
-struct Guard {
-    child: Child,
-    dir: PathBuf,
-}
-
-impl Guard {
-    fn new(name: &str) -> anyhow::Result<Self> {
-        let dir = engines::target_dir().join("engines-test").join(name);
-        let child = Command::new(engines::own_program())
-            .args(["engines", "guard", "--dir"])
-            .arg(&dir)
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .context("the guard of the engines did not start")?;
-        Ok(Self { child, dir })
-    }
-
-    /// Takes the engines down; logs stay when somebody will read them.
-    fn end(mut self, have_passed: bool) -> anyhow::Result<()> {
-        ensure!(self.wait()?, "the engines in {} did not end", self.dir.display());
-        if have_passed {
-            let dir: &Path = &self.dir;
-            std::fs::remove_dir_all(dir).with_context(|| format!("remove {}", dir.display()))?;
-        }
-        Ok(())
-    }
-
-    fn wait(&mut self) -> anyhow::Result<bool> {
-        drop(self.child.stdin.take());
-        Ok(self.child.wait()?.success())
-    }
-}
-
-/// On an error or a panic the engines are down before this process says why it ends.
-impl Drop for Guard {
-    fn drop(&mut self) {
-        // Waiting again for a process that ended says at once how it did.
-        if let Err(error) = self.wait() {
-            eprintln!("the guard of {}: {error}", self.dir.display());
-        }
-    }
 }
 
 /// How one step ended.

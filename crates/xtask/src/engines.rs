@@ -4,6 +4,7 @@ mod ask;
 mod cassandra;
 mod certificates;
 mod down;
+mod guard;
 mod jars;
 mod kafka;
 mod machine;
@@ -24,7 +25,7 @@ use self::{
     down::{Data, Deed},
     state::{Member, State},
 };
-pub(crate) use self::{jars::target_dir, progress::Watch, settings::own_program, state::Wanted};
+pub(crate) use self::{guard::Guard, progress::Watch, state::Wanted};
 
 const HELP: &str = "\
 What it needs: Linux, Java 17 or newer, Maven (fetches Kafka and Cassandra from Maven Central, once,
@@ -196,6 +197,19 @@ pub(crate) fn run(command: Command) -> anyhow::Result<bool> {
 pub(crate) fn up(dir: &Path, wanted: Wanted) -> anyhow::Result<Vec<(&'static str, String)>> {
     let state = up::up(dir, wanted)?;
     Ok(settings::variables(dir, &state))
+}
+
+/// By which variables the benchmark of the log finds Kafka's own: the Java that runs it, and its
+/// class path.
+///
+/// # Errors
+/// When Java is missing, or its jars are and cannot be fetched.
+pub(crate) fn kafka_tools() -> anyhow::Result<Vec<(&'static str, String)>> {
+    let (java, progress) = (machine::java()?, progress::Progress::start());
+    let folders = [jars::KAFKA.get(progress, "kafka")?, jars::KAFKA_TOOLS.get(progress, "kafka")?];
+    let class_path = folders.map(|folder| format!("{}/*", folder.display())).join(":");
+    let java = java.display().to_string();
+    Ok(vec![("POSTHORN_BENCH_JAVA", java), ("POSTHORN_BENCH_KAFKA_TOOLS", class_path)])
 }
 
 fn status(place: &Place, output: Output) -> anyhow::Result<bool> {

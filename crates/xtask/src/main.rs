@@ -5,6 +5,7 @@
 
 mod binaries;
 mod ci;
+mod engine_benches;
 mod engine_tests;
 mod engines;
 mod tidy;
@@ -50,6 +51,10 @@ enum Task {
     /// Measures, with release optimisation: codec, session, log and the whole path, or those named.
     ///
     /// `cargo xtask bench log --seconds 2`; `cargo xtask bench --help` says what there is.
+    ///
+    /// `cargo xtask bench engines` starts Kafka, Cassandra and Redis, measures what goes through
+    /// them beside their own tools, and ends them again, also after Ctrl-C. Named after it, one of
+    /// `produce`, `append_speed` and `cluster` is measured alone.
     #[command(disable_help_flag = true)]
     Bench {
         /// What to measure and how, for the benchmark itself.
@@ -80,7 +85,10 @@ fn main() -> anyhow::Result<ExitCode> {
             engine_tests::run(&tests, &arguments)?
         }
         Task::Fmt => ci::fmt()?,
-        Task::Bench { arguments } => ci::bench(&arguments)?,
+        Task::Bench { arguments } => match arguments.split_first() {
+            Some((first, names)) if first == "engines" => engine_benches::run(names)?,
+            Some(_) | None => ci::bench(&arguments)?,
+        },
         Task::Engines(command) => engines::run(command)?,
         Task::Docs => ci::docs()?,
     };

@@ -17,7 +17,10 @@ use std::{fmt, fs, path::Path};
 use anyhow::Context as _;
 
 use self::{metadata::Metadata, source::Source};
-pub(crate) use self::{metadata::Workspace, shape::COLUMNS_MAX};
+pub(crate) use self::{
+    metadata::{Bench, Workspace},
+    shape::COLUMNS_MAX,
+};
 
 /// Something that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,11 +78,11 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// Every `[[bench]]` of the workspace: package and name.
+/// Every `[[bench]]` of the workspace.
 ///
 /// # Errors
 /// When the description of the workspace cannot be read.
-pub(crate) fn benches(root: &Path) -> anyhow::Result<Vec<(String, String)>> {
+pub(crate) fn benches(root: &Path) -> anyhow::Result<Vec<Bench>> {
     Ok(Metadata::read(root)?.benches)
 }
 

@@ -77,14 +77,12 @@ pub fn run(seconds: f64, payload: usize, windows: &[u64]) {
     let address = edge.plan.clients.unwrap().to_string();
     for window in windows.iter().copied() {
         let shape = Shape { senders: PAIRS, fan_out: 1, window };
-        let before = costs(&edge, &worker, &engines);
-        // The load warms up first: what is measured here begins with it, what it counts later.
-        let asked = Instant::now();
-        let run = load::run(&development, &address, shape, seconds, payload);
-        let share = run.wall.as_secs_f64() / asked.elapsed().as_secs_f64();
-        let after = costs(&edge, &worker, &engines);
+        let (run, before, after) =
+            load::run_between(&development, &address, shape, seconds, payload, || {
+                costs(&edge, &worker, &engines)
+            });
         measure::report(&format!("cluster, direct, window {window} (clients' CPU)"), &run);
-        let us = |cpu: Duration| cpu.as_secs_f64() * share * 1e6 / run.messages as f64;
+        let us = |cpu: Duration| cpu.as_secs_f64() * 1e6 / run.messages as f64;
         let mut ours = 0.0;
         for ((name, before), (_, after)) in before.into_iter().zip(after) {
             let cost = us(after - before);
@@ -94,7 +92,9 @@ pub fn run(seconds: f64, payload: usize, windows: &[u64]) {
             }
         }
         let verdict = if ours <= AIM_CPU_US { "reached" } else { "missed" };
-        println!("  edge and worker: {ours:.2} CPU us/msg, aim {AIM_CPU_US:.0}: {verdict}");
+        println!(
+            "edge and worker, window {window}: {ours:.2} CPU us/msg, aim {AIM_CPU_US:.0}: {verdict}"
+        );
     }
     second_worker(&worker, plans.next().unwrap());
 }

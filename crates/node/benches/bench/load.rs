@@ -47,17 +47,31 @@ pub fn run(
     seconds: f64,
     payload: usize,
 ) -> Run {
+    run_between(development, address, shape, seconds, payload, || ()).0
+}
+
+/// The same, and what `look` sees when what is measured begins and when it ends.
+pub fn run_between<T>(
+    development: &Development,
+    address: &str,
+    shape: Shape,
+    seconds: f64,
+    payload: usize,
+    look: impl Fn() -> T,
+) -> (Run, T, T) {
     let clients = runtime("client");
-    let run = clients.block_on(async {
+    let seen = clients.block_on(async {
         let delivered = Arc::new(AtomicU64::new(0));
         let _load = start_load(development, address, shape, payload, &delivered).await;
         sleep(WARM_UP).await;
-        let (meter, before) = (Meter::start(), delivered.load(Ordering::Relaxed));
+        let before = look();
+        let (meter, begin) = (Meter::start(), delivered.load(Ordering::Relaxed));
         sleep(Duration::from_secs_f64(seconds)).await;
-        meter.stop(delivered.load(Ordering::Relaxed) - before)
+        let run = meter.stop(delivered.load(Ordering::Relaxed) - begin);
+        (run, before, look())
     });
     clients.shutdown_background();
-    run
+    seen
 }
 
 /// Receivers first; the load begins when the last one is ready.

@@ -34,6 +34,14 @@ pub(crate) const KAFKA: Jars = Jars {
     checksums: include_str!("../../engines/kafka/jars.sha256"),
 };
 
+/// The command-line tools of Apache Kafka, to be used with the jars of [`KAFKA`].
+pub(crate) const KAFKA_TOOLS: Jars = Jars {
+    name: "the tools of Kafka 4.3.0",
+    folder: "kafka-tools-4.3.0",
+    description: include_str!("../../engines/kafka-tools/pom.xml"),
+    checksums: include_str!("../../engines/kafka-tools/jars.sha256"),
+};
+
 /// Apache Cassandra.
 pub(crate) const CASSANDRA: Jars = Jars {
     name: "Cassandra 5.0.9",
@@ -153,7 +161,7 @@ mod tests {
 
     #[test]
     fn every_jar_of_the_lists_has_a_checksum() {
-        for jars in [KAFKA, CASSANDRA] {
+        for jars in [KAFKA, KAFKA_TOOLS, CASSANDRA] {
             let is_line = |line: &str| line.len() > 66 && line.ends_with(".jar");
             assert!(jars.checksums.lines().all(is_line), "{}", jars.name);
         }

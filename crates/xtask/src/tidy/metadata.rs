@@ -22,8 +22,8 @@ const NAMED_NOWHERE: &[(&str, &str)] = &[];
 pub(crate) struct Metadata {
     /// Its crates.
     pub(crate) crates: Vec<Crate>,
-    /// Its benchmarks: crate and name.
-    pub(crate) benches: Vec<(String, String)>,
+    /// Its benchmarks.
+    pub(crate) benches: Vec<Bench>,
     /// What is tested.
     pub(crate) workspace: Workspace,
 }
@@ -37,6 +37,17 @@ pub(crate) struct Workspace {
     pub(crate) engines: Vec<String>,
     /// Tests that need it: crate and name.
     pub(crate) engine_tests: Vec<(String, String)>,
+}
+
+/// A benchmark.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// Its crate.
+    pub(crate) package: String,
+    /// Its name.
+    pub(crate) name: String,
+    /// Whether it is nothing without engines.
+    pub(crate) needs_engines: bool,
 }
 
 /// A crate of the workspace.
@@ -111,11 +122,13 @@ impl Metadata {
         }
         for target in list(package, "targets")? {
             let needs = target["required-features"].as_array().into_iter().flatten();
-            if needs.into_iter().any(|feature| feature.as_str() == Some("engines")) {
-                workspace.engine_tests.push((name.to_owned(), text(target, "name")?.to_owned()));
-            }
+            let needs_engines =
+                needs.into_iter().any(|feature| feature.as_str() == Some("engines"));
+            let (package, target_name) = (name.to_owned(), text(target, "name")?.to_owned());
             if list(target, "kind")?.iter().any(|kind| kind.as_str() == Some("bench")) {
-                self.benches.push((name.to_owned(), text(target, "name")?.to_owned()));
+                self.benches.push(Bench { package, name: target_name, needs_engines });
+            } else if needs_engines {
+                workspace.engine_tests.push((package, target_name));
             }
         }
         Ok(())
