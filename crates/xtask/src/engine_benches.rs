@@ -31,9 +31,13 @@ impl Bench {
         self.only.unwrap_or(self.name)
     }
 
+    /// Always with every crate that has one: another choice of crates is another choice of features
+    /// of what they depend on, and nearly everything would be built again.
     fn cargo(&self) -> Command {
-        let mut command = ci::cargo(&["bench", "--package", self.package, "--bench", self.name]);
-        command.args(["--features", "engines"]);
+        let mut command = ci::cargo(&["bench", "--bench", self.name]);
+        for Bench { package, .. } in &BENCHES {
+            command.args(["--package", package, "--features", &format!("{package}/engines")]);
+        }
         command
     }
 
@@ -71,7 +75,7 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<bool> {
     let is_chosen = |bench: &&Bench| names.is_empty() || names.iter().any(|n| n == bench.title());
     let chosen: Vec<&Bench> = BENCHES.iter().filter(is_chosen).collect();
     for bench in &chosen {
-        println!("==> build {} {}", bench.package, bench.name);
+        println!("==> build {}", bench.title());
         if !bench.cargo().arg("--no-run").status().context("cargo did not start")?.success() {
             return Ok(false);
         }

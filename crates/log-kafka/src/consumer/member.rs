@@ -239,7 +239,9 @@ fn connect(config: &KafkaConfig, shared: &Arc<Shared>) -> KafkaResult<Client> {
         .set("group.instance.id", &config.name)
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", session_ms.to_string())
-        .set("heartbeat.interval.ms", (session_ms / 4).clamp(100, 3000).to_string())
+        // By the answer to one a member learns that it has to share its partitions with another:
+        // twice, since the first time it only gives some up.
+        .set("heartbeat.interval.ms", (session_ms / 10).clamp(100, 1000).to_string())
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
         .set("auto.offset.reset", "error")

@@ -35,7 +35,7 @@ const MAY_READ_CLOCKS: &[&str] = &[
     "crates/xtask",
     "crates/sim",
     "loadtest",
-    "crates/mailbox-scylla/examples",
+    "crates/mailbox-scylla/benches",
     "crates/mailbox-scylla/tests/cql/world.rs",
 ];
 
