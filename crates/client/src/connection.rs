@@ -19,6 +19,8 @@ use crate::config::Servers;
 const DELIVERY_FRAME_BYTES_MAX: usize = ITEM_BYTES_MAX + 1024;
 /// A connection whose control stream has ended says why within this.
 const REASON_WITHIN: Duration = Duration::from_secs(1);
+/// With several servers the next one is tried after this: a dead one does not even refuse.
+const NEXT_AFTER: Duration = Duration::from_secs(4);
 /// Names are looked up within this.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
 
@@ -65,7 +67,11 @@ impl Network {
                 else {
                     return Err(unreachable(&"the name has no address"));
                 };
-                endpoint.connect(*address, server_name).await
+                let connecting = endpoint.connect(*address, server_name);
+                if addresses.len() == 1 {
+                    return connecting.await;
+                }
+                timeout(NEXT_AFTER, connecting).await.unwrap_or(Err(LinkError::TimedOut))
             }
             (_, Servers::Memory { hub, names }) => hub.dial(&names[attempt % names.len()]).await,
             (Self::Memory, Servers::Quic { .. }) => {
