@@ -16,6 +16,9 @@ const CORRECT_TLS: &str = "look at tls, at ca_file, and at the names in the brok
 /// What may be the matter with a broker that hangs up.
 const PERHAPS: &str = "; the brokers may want TLS, or a user: see tls and sasl_mechanism";
 
+/// What the client library says when a broker hung up, by when it noticed.
+const HANGS_UP: [&str; 3] = ["isconnected", "Broken pipe", "reset by peer"];
+
 /// A few dozen lines and errors may wait, one for each poll.
 const POLLS: u32 = 64;
 const POLL_FOR: Duration = Duration::from_millis(1);
@@ -46,7 +49,7 @@ pub(crate) fn greet(
         return Err(refused);
     }
     // One that hangs up does not say why.
-    let hint = if why.contains("isconnected") { PERHAPS } else { "" };
+    let hint = if HANGS_UP.iter().any(|words| why.contains(words)) { PERHAPS } else { "" };
     Err(OpenError::Unreachable(format!("{why}{hint}")))
 }
 
