@@ -1,0 +1,1 @@
+//! One run driven from several machines: a coordinator and its agents.

@@ -1,0 +1,1 @@
+//! When things are meant to happen: seeded arrival processes without a clock.

@@ -1,0 +1,1 @@
+//! Two runs side by side, and whether the second is worse.

@@ -1,0 +1,157 @@
+//! How the generator speaks to what it tests.
+
+use std::{future::Future, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+
+use crate::population::{ConversationIndex, DeviceIndex, Population};
+
+/// A boxed future.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Speaks one protocol to one cluster, for every device of a population.
+pub trait Driver: Send + Sync {
+    /// What it is called on the command line.
+    fn name(&self) -> &'static str;
+
+    /// What it can do.
+    fn abilities(&self) -> Abilities;
+
+    /// Makes what conversations need, such as groups, once every device was connected once.
+    ///
+    /// # Errors
+    /// When the cluster refuses: no load can begin.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves some of it made.
+    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// Connects a device; the first time registers it, later ones resume where it was.
+    ///
+    /// # Errors
+    /// When it is not connected within the driver's own bound.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves no connection.
+    fn connect(
+        &self,
+        device: DeviceIndex,
+        sink: Sink,
+    ) -> BoxFuture<'static, Result<Box<dyn Device>, ConnectError>>;
+
+    /// Ends what the driver itself holds.
+    ///
+    /// # Cancel safety
+    /// A dropped call ends it at once.
+    fn close(&self) -> BoxFuture<'_, ()>;
+}
+
+/// What a driver can do; a scenario that needs more is refused with the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Abilities {
+    /// Conversations of more than two.
+    pub groups: Ability,
+    /// Several devices of one user, each with its own place in the mailbox.
+    pub devices: Ability,
+    /// A device that was away gets what it missed, and nothing twice.
+    pub resume: Ability,
+    /// A connection survives a change of the client's port.
+    pub migration: Ability,
+}
+
+/// Whether something can be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ability {
+    /// It can.
+    Yes,
+    /// It cannot: why, a sentence.
+    No(&'static str),
+}
+
+/// A connected device; it reconnects by itself when the connection breaks. Dropping it ends the
+/// connection at once.
+pub trait Device: Send + Sync {
+    /// Sends without waiting; what becomes of it comes to the sink under `ticket`.
+    ///
+    /// # Errors
+    /// When it cannot be taken now; then nothing was sent.
+    fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError>;
+
+    /// Changes the port it sends from.
+    ///
+    /// # Errors
+    /// When there is no other port, or the driver cannot.
+    fn rebind(&self) -> anyhow::Result<()>;
+
+    /// Ends the connection in order; what is needed to resume stays with the driver.
+    ///
+    /// # Cancel safety
+    /// A dropped call ends it at once.
+    fn disconnect(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Hears what happens to devices; called from the driver's tasks, so it must be quick.
+pub trait Hear: Send + Sync {
+    /// Something happened to a device. A delivery is acknowledged to the cluster after this.
+    fn hear(&self, device: DeviceIndex, told: Told);
+}
+
+/// Where a driver tells what happens.
+pub type Sink = Arc<dyn Hear>;
+
+/// What happens to a device.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// It is connected, or connected again.
+    Up,
+    /// The connection is gone; why.
+    Down(String),
+    /// Everything that had waited for it has been delivered.
+    CaughtUp,
+    /// What became of a send.
+    Outcome {
+        /// Which one.
+        ticket: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// A message arrived.
+    Delivery(Bytes),
+    /// The cluster says that messages may be missing.
+    Truncated,
+    /// The cluster delivered two bodies under one id.
+    Conflict,
+}
+
+/// What became of a send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is durable and will be delivered.
+    Accepted,
+    /// It will never be delivered; why.
+    Rejected(String),
+    /// Nobody can say: it may be delivered once, or never.
+    Unknown,
+}
+
+/// Why a send was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// As many as may wait are waiting for their answer.
+    #[error("the device's outbox is full")]
+    Full,
+    /// The device has ended for good.
+    #[error("the device has ended")]
+    Gone,
+}
+
+/// Why a device could not be connected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// Not now; trying again may help.
+    #[error("not connected in time: {0}")]
+    Unreachable(String),
+    /// Trying again does not help.
+    #[error("refused: {0}")]
+    Refused(String),
+}

@@ -1,0 +1,1 @@
+//! What does to the cluster what the scenario says, at its intended times.

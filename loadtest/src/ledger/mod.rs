@@ -1,0 +1,1 @@
+//! What was accepted and what was delivered, on disk, and the judgement over both.

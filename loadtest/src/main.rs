@@ -1,0 +1,5 @@
+//! The binary `loadtest`.
+
+fn main() -> std::process::ExitCode {
+    loadtest::main()
+}

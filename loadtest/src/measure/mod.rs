@@ -1,0 +1,1 @@
+//! Latencies, rates, and what the machine and the processes used.

@@ -1,0 +1,1 @@
+//! The scenario file: who there is, what they do, and what is expected.
