@@ -1,1 +1,3 @@
 //! What a run leaves for people and programs.
+
+pub mod summary;
