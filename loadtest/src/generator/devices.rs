@@ -2,7 +2,7 @@
 
 use std::{
     ops::Range,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::sync::Mutex;
@@ -27,8 +27,8 @@ pub(super) struct Place {
     /// The connection while the generator wants one. Held across connecting and disconnecting, so
     /// that the two never meet; whoever sends only tries.
     pub(super) device: Mutex<Option<Box<dyn Device>>>,
-    /// Since when the generator has wanted it connected; `NEVER` while it does not.
-    wanted_ns: AtomicU64,
+    /// Whether the generator wants it connected.
+    wanted: AtomicBool,
     /// Since when it is connected; `NEVER` while it is not.
     up_ns: AtomicU64,
     /// Since when nothing had been waiting for it; `NEVER` while something may.
@@ -70,11 +70,6 @@ impl Devices {
         self.places.get(at as usize)
     }
 
-    /// Whether it may be asked to send.
-    pub(super) fn sends(&self, device: DeviceIndex) -> bool {
-        self.place(device).is_some_and(Place::is_wanted)
-    }
-
     /// It is connected. Says from when its return counts, if somebody waits for it.
     pub(super) fn came_up(&self, place: &Place, now_ns: u64) -> Option<u64> {
         if place.up_ns.swap(now_ns, Ordering::Relaxed) == NEVER {
@@ -102,7 +97,7 @@ impl Place {
     fn new() -> Self {
         Self {
             device: Mutex::new(None),
-            wanted_ns: AtomicU64::new(NEVER),
+            wanted: AtomicBool::new(false),
             up_ns: AtomicU64::new(NEVER),
             live_ns: AtomicU64::new(NEVER),
             gone_until_ns: AtomicU64::new(0),
@@ -112,19 +107,19 @@ impl Place {
     }
 
     /// The generator wants it connected from now on.
-    pub(super) fn want(&self, now_ns: u64) {
-        self.wanted_ns.store(now_ns, Ordering::Relaxed);
+    pub(super) fn want(&self) {
+        self.wanted.store(true, Ordering::Relaxed);
     }
 
     /// The generator does not want it connected.
     pub(super) fn unwant(&self) {
-        self.wanted_ns.store(NEVER, Ordering::Relaxed);
+        self.wanted.store(false, Ordering::Relaxed);
         self.live_ns.store(NEVER, Ordering::Relaxed);
     }
 
     /// Whether the generator wants it connected.
     pub(super) fn is_wanted(&self) -> bool {
-        self.wanted_ns.load(Ordering::Relaxed) != NEVER
+        self.wanted.load(Ordering::Relaxed)
     }
 
     /// Whether it is connected.
@@ -185,7 +180,7 @@ mod tests {
     fn an_outage_is_shown_in_the_live_latencies_and_an_absence_is_not() {
         let devices = Devices::new(DeviceIndex(10)..DeviceIndex(12));
         let place = devices.place(DeviceIndex(11)).unwrap();
-        place.want(100);
+        place.want();
         assert_eq!(devices.came_up(place, 150), None);
         assert!(!place.was_live(160), "something may wait for it");
         place.caught_up(170);
@@ -201,11 +196,10 @@ mod tests {
 
         place.unwant();
         devices.went_down(place);
-        place.want(500);
+        place.want();
         devices.came_up(place, 510);
         place.caught_up(520);
         assert!(!place.was_live(400));
-        assert!(!devices.sends(DeviceIndex(10)));
-        assert!(!devices.sends(DeviceIndex(9)), "somebody else's");
+        assert!(devices.place(DeviceIndex(9)).is_none(), "somebody else's");
     }
 }

@@ -8,13 +8,11 @@
 mod hlog;
 mod latency;
 mod machine;
-mod own;
 mod recorder;
 mod tally;
 
 pub use hlog::IntervalLogs;
 pub use latency::Latencies;
 pub use machine::describe_machine;
-pub use own::{OwnUse, Usage};
 pub use recorder::{Arrival, Portion, Recorder, Span};
 pub use tally::{Errors, Tally};
