@@ -1,6 +1,7 @@
 //! The devices this generator plays: they come, go, and change their ports.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -107,10 +108,8 @@ impl Crowd {
     /// A dropped call leaves some of them connected.
     pub(super) async fn leave_those_online(self: &Arc<Self>, population: &Population) {
         let away = self.devices.all().filter(|device| !population.is_online(*device)).collect();
-        self.for_each(away, Duration::ZERO, Some(CONNECTING_MAX), |crowd, device| async move {
-            crowd.send_away(device).await;
-        })
-        .await;
+        let leave = |crowd: Arc<Self>, device| async move { crowd.send_away(device).await };
+        self.for_each(away, Duration::ZERO, Some(CONNECTING_MAX), leave).await;
     }
 
     /// Connects a device unless it is; tries again until it is or never will be.
@@ -152,6 +151,7 @@ impl Crowd {
         };
         match connected {
             Ok(connected) => {
+                connected.pause(place.pause());
                 *held = Some(connected);
                 drop(held);
                 self.changes.tell(device, true);
@@ -192,6 +192,44 @@ impl Crowd {
         {
             let now_ns = self.ear.clock.now_ns();
             self.ear.recorder.error(device.0, now_ns, "rebind", &problem.to_string());
+        }
+    }
+
+    /// Disconnects these in order, spread over a time.
+    pub(super) async fn disconnect(self: &Arc<Self>, devices: Vec<DeviceIndex>, over: Duration) {
+        let leave = |crowd: Arc<Self>, device| async move { crowd.send_away(device).await };
+        self.for_each(devices, over, None, leave).await;
+    }
+
+    /// Connects these, spread over a time, at most so many at once. Who is refused was counted.
+    pub(super) async fn reconnect(
+        self: &Arc<Self>,
+        devices: Vec<DeviceIndex>,
+        over: Duration,
+        at_once_max: Option<usize>,
+    ) {
+        let come = |crowd: Arc<Self>, device| async move { drop(crowd.bring(device).await) };
+        self.for_each(devices, over, at_once_max, come).await;
+    }
+
+    /// Lets these change their ports, spread over a time.
+    pub(super) async fn rebind_all(self: &Arc<Self>, devices: Vec<DeviceIndex>, over: Duration) {
+        let rebind = |crowd: Arc<Self>, device| async move { crowd.rebind(device).await };
+        self.for_each(devices, over, None, rebind).await;
+    }
+
+    /// From now on these devices wait after every message, and no others do.
+    pub(super) async fn slow_down(&self, slow: Option<(Vec<DeviceIndex>, Duration)>) {
+        let (slow, pause) = slow.unwrap_or_default();
+        let slow: BTreeSet<DeviceIndex> = slow.into_iter().collect();
+        for device in self.devices.all() {
+            let Some(place) = self.devices.place(device) else { continue };
+            let pause = if slow.contains(&device) { pause } else { Duration::ZERO };
+            if place.set_pause(pause)
+                && let Some(connected) = &*place.device.lock().await
+            {
+                connected.pause(pause);
+            }
         }
     }
 
@@ -265,7 +303,7 @@ impl Crowd {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Devices leave in order and come back, until `until`; those away come back after it.
+    /// Devices leave in order and come back, until `until`; those away then come back still.
     ///
     /// # Cancel safety
     /// A dropped call leaves some away.

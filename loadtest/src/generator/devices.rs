@@ -3,6 +3,7 @@
 use std::{
     ops::Range,
     sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use tokio::sync::Mutex;
@@ -39,6 +40,8 @@ pub(super) struct Place {
     returning_ns: AtomicU64,
     /// From when its next catching up counts; 0 when nobody waits for it.
     catching_up_ns: AtomicU64,
+    /// How long it waits after every message it reads.
+    pause_us: AtomicU64,
 }
 
 impl Devices {
@@ -103,6 +106,7 @@ impl Place {
             gone_until_ns: AtomicU64::new(0),
             returning_ns: AtomicU64::new(0),
             catching_up_ns: AtomicU64::new(0),
+            pause_us: AtomicU64::new(0),
         }
     }
 
@@ -155,6 +159,17 @@ impl Place {
         }
         let from_ns = self.catching_up_ns.swap(0, Ordering::Relaxed);
         (from_ns > 0).then_some(from_ns)
+    }
+
+    /// How long it waits after every message it reads.
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_micros(self.pause_us.load(Ordering::Relaxed))
+    }
+
+    /// From now on it waits so long. Whether that is news.
+    pub(super) fn set_pause(&self, pause: Duration) -> bool {
+        let pause_us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+        self.pause_us.swap(pause_us, Ordering::Relaxed) != pause_us
     }
 
     /// Whether a message intended at this time found it connected with nothing waiting. A

@@ -1,7 +1,7 @@
 //! Hears what happens to devices, and writes it down.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -13,7 +13,7 @@ use crate::{
     population::DeviceIndex,
 };
 
-use super::{devices::Devices, returns::Returns, tickets::Tickets};
+use super::{Standing, devices::Devices, returns::Returns, tickets::Tickets};
 
 /// A connection that breaks so soon after a fault was made is counted from the fault: clients
 /// notice a silent server only by their own time limits.
@@ -40,10 +40,11 @@ pub(super) struct Ear {
 /// What was heard of the whole run, to know when nothing more is to come.
 #[derive(Debug, Default)]
 struct Heard {
+    /// Deliveries that the accepted messages are due.
+    due: AtomicU64,
     deliveries: AtomicU64,
+    /// When the latest came.
     latest_ns: AtomicU64,
-    /// Words of the driver about the latest connection that broke.
-    latest_down: Mutex<String>,
 }
 
 impl Ear {
@@ -73,9 +74,21 @@ impl Ear {
         self.fault_ns.store(self.clock.now_ns(), Ordering::Relaxed);
     }
 
-    /// Deliveries heard in all.
-    pub(super) fn deliveries(&self) -> u64 {
-        self.heard.deliveries.load(Ordering::Relaxed)
+    /// How it all stands.
+    pub(super) fn standing(&self) -> Standing {
+        let places = self.devices.all().filter_map(|device| self.devices.place(device));
+        let mut standing = Standing {
+            connections: self.devices.up(),
+            waiting: self.tickets.waiting(),
+            due: self.heard.due.load(Ordering::Relaxed),
+            delivered: self.heard.deliveries.load(Ordering::Relaxed),
+            ..Standing::default()
+        };
+        for place in places.filter(|place| place.is_wanted()) {
+            standing.wanted += 1;
+            standing.catching_up += usize::from(!place.is_live());
+        }
+        standing
     }
 
     /// When the latest delivery was heard.
@@ -108,7 +121,6 @@ impl Ear {
         if !self.devices.went_down(place) || !place.is_wanted() {
             return;
         }
-        why.clone_into(&mut self.heard.latest_down.lock().unwrap_or_else(PoisonError::into_inner));
         let fault_ns = self.fault_ns.load(Ordering::Relaxed);
         let by_fault = fault_ns > 0 && now_ns - fault_ns < FAULT_SHOWS_WITHIN_NS;
         let from_ns = if by_fault { fault_ns } else { now_ns };
@@ -128,6 +140,7 @@ impl Ear {
         let key = send.message.from.0;
         match outcome {
             Outcome::Accepted => {
+                self.heard.due.fetch_add(u64::from(send.due), Ordering::Relaxed);
                 self.recorder.accepted(key, send.intended_ns, now_ns, u64::from(send.bytes));
             }
             Outcome::Rejected(why) => self.recorder.rejected(key, send.intended_ns, why),

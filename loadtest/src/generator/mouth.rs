@@ -85,14 +85,15 @@ impl Due {
         Self { population, devices, own_copies }
     }
 
-    fn of(&self, from: DeviceIndex, to: ConversationIndex) -> u64 {
+    fn of(&self, from: DeviceIndex, to: ConversationIndex) -> u32 {
         let without = match self.own_copies {
             OwnCopies::Due | OwnCopies::Allowed => 1,
             OwnCopies::Forbidden => {
-                self.population.devices_of(self.population.user_of(from)).len() as u64
+                self.population.devices_of(self.population.user_of(from)).len()
             }
         };
-        u64::from(self.devices[to.place()]).saturating_sub(without)
+        let without = u32::try_from(without).expect("a user has few devices");
+        self.devices[to.place()].saturating_sub(without)
     }
 }
 
@@ -151,14 +152,15 @@ impl Mouth {
         *counter += 1;
         let payload = self.payload(ear.run, message, send, intended_ns);
         let bytes = u32::try_from(payload.len()).expect("a payload is at most 64 KiB");
-        let ticket = ear.tickets.open(Waiting { message, intended_ns, bytes });
+        let due = self.due.of(from, to);
+        let ticket = ear.tickets.open(Waiting { message, intended_ns, bytes, due });
         let now_ns = ear.clock.now_ns();
         let header = header(ear.run, message, intended_ns);
         // Before the call, so that neither the outcome nor a delivery comes before it.
         ear.ledger.sent(&header, now_ns);
         ear.recorder.intended(from.0, intended_ns, now_ns);
         match device.send(ticket, to, payload) {
-            Ok(()) => ear.recorder.sent(from.0, intended_ns, self.due.of(from, to)),
+            Ok(()) => ear.recorder.sent(from.0, intended_ns, u64::from(due)),
             Err(refused) => {
                 ear.tickets.close(ticket);
                 ear.ledger.outcome(message, ledger::Outcome::NotSent, now_ns);

@@ -23,6 +23,8 @@ pub(super) struct Waiting {
     pub(super) intended_ns: u64,
     /// How long the whole payload is.
     pub(super) bytes: u32,
+    /// How many deliveries it causes when it is accepted.
+    pub(super) due: u32,
 }
 
 /// The sends that wait for their outcome, each under a ticket that is never used again (in 2^28
@@ -118,7 +120,8 @@ mod tests {
 
     fn waiting(from: u32, counter: u64) -> Waiting {
         let (from, conversation) = (DeviceIndex(from), ConversationIndex(0));
-        Waiting { message: Message { from, conversation, counter }, intended_ns: 0, bytes: 48 }
+        let message = Message { from, conversation, counter };
+        Waiting { message, intended_ns: 0, bytes: 48, due: 1 }
     }
 
     #[test]
