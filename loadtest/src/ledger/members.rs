@@ -1,5 +1,7 @@
 //! What the judgement must know of a population: who is due which message.
 
+use std::ops::Range;
+
 use crate::population::{ConversationIndex, DeviceIndex, UserIndex};
 
 /// Who is in which conversation, with which devices. Besides a population, tests implement it.
@@ -16,8 +18,8 @@ pub trait Members {
     /// Whose device it is.
     fn user_of(&self, device: DeviceIndex) -> UserIndex;
 
-    /// The devices of a user, ascending.
-    fn devices_of(&self, user: UserIndex) -> Vec<DeviceIndex>;
+    /// The devices of a user: they follow each other.
+    fn devices_of(&self, user: UserIndex) -> Range<DeviceIndex>;
 
     /// The devices of all members, ascending.
     fn devices_in(&self, conversation: ConversationIndex) -> Vec<DeviceIndex>;

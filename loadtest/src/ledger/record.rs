@@ -49,8 +49,19 @@ const TIME_MAX: u64 = (1 << 56) - 1;
 const NONE: u32 = u32::MAX;
 
 /// The name of a message within its run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 pub struct Message {
     /// The device that sent it.
     pub from: DeviceIndex,
@@ -160,8 +171,19 @@ pub enum Note {
 }
 
 /// How a run ended, which decides what may be said of what did not arrive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[derive(Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum End {
     /// Every device had its time to drain its mailbox: what is missing is lost.
@@ -218,9 +240,7 @@ impl Record {
                 (kind, message.from, [0, message.conversation.0, counter_of(message)])
             }
             What::Delivered { device, message } => (6, device, heard_words(message)),
-            What::Corrupted { device, claimed: Some(message) } => {
-                (7, device, heard_words(message))
-            }
+            What::Corrupted { device, claimed: Some(message) } => (7, device, heard_words(message)),
             What::Corrupted { device, claimed: None } => (7, device, [NONE; 3]),
             What::OtherRun { device } => (8, device, [0; 3]),
             What::Note { device, note } => {

@@ -210,7 +210,10 @@ impl Curve {
     pub fn of(phase: usize, kind: Kind, histogram: &Histogram<u64>) -> Option<Self> {
         let points = histogram
             .iter_quantiles(STEPS_PER_HALF)
-            .map(|step| CurvePoint { quantile: step.quantile(), us: step.value_iterated_to() })
+            .map(|step| CurvePoint {
+                quantile: step.quantile(),
+                us: step.value_iterated_to().min(histogram.max()),
+            })
             .collect();
         (!histogram.is_empty()).then(|| Self { phase, kind, count: histogram.len(), points })
     }

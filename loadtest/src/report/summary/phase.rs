@@ -129,6 +129,14 @@ pub struct SloResult {
     pub kept: bool,
 }
 
+impl SloResult {
+    /// Whether the bound is the least that is allowed; otherwise it is the most.
+    #[must_use]
+    pub fn is_floor(&self) -> bool {
+        self.name.ends_with("_min")
+    }
+}
+
 /// A figure that only some phases have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Figure {
@@ -160,6 +168,8 @@ pub enum Unit {
     Bytes,
     /// Bytes for each second.
     BytesPerSecond,
+    /// Bytes for each hour.
+    BytesPerHour,
     /// Cores, fully busy.
     Cores,
 }
