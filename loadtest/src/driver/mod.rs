@@ -1,6 +1,6 @@
 //! How the generator speaks to what it tests.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -82,6 +82,10 @@ pub trait Device: Send + Sync {
     /// # Errors
     /// When there is no other port, or the driver cannot.
     fn rebind(&self) -> anyhow::Result<()>;
+
+    /// From now on waits so long after each delivery before it takes the next one, as a slow phone
+    /// does; zero ends that.
+    fn read_slowly(&self, pause: Duration);
 
     /// Ends the connection in order; what is needed to resume stays with the driver.
     ///

@@ -151,7 +151,7 @@ impl Crowd {
         };
         match connected {
             Ok(connected) => {
-                connected.pause(place.pause());
+                connected.read_slowly(place.pause());
                 *held = Some(connected);
                 drop(held);
                 self.changes.tell(device, true);
@@ -228,7 +228,7 @@ impl Crowd {
             if place.set_pause(pause)
                 && let Some(connected) = &*place.device.lock().await
             {
-                connected.pause(pause);
+                connected.read_slowly(pause);
             }
         }
     }

@@ -14,7 +14,6 @@ use crate::{driver::Device, population::DeviceIndex};
 const NEVER: u64 = u64::MAX;
 
 /// The devices this generator plays, by their index. Devices of others have no place here.
-#[derive(Debug)]
 pub(super) struct Devices {
     first: u32,
     places: Box<[Place]>,
@@ -23,7 +22,6 @@ pub(super) struct Devices {
 }
 
 /// What is known of a device. Times are nanoseconds since the run began.
-#[derive(Debug)]
 pub(super) struct Place {
     /// The connection while the generator wants one. Held across connecting and disconnecting, so
     /// that the two never meet; whoever sends only tries.

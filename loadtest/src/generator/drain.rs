@@ -1,6 +1,6 @@
 //! The end of a run: everybody comes back and gets what is theirs.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
@@ -34,13 +34,13 @@ impl Generator {
     ///
     /// # Cancel safety
     /// A dropped call leaves some away.
-    pub async fn drain(&mut self, grace: Duration, tell: impl Fn(Standing)) -> Drained {
+    pub async fn drain(&self, grace: Duration, tell: impl Fn(Standing)) -> Drained {
         let ear = Arc::clone(&self.crowd.ear);
         self.slow_nobody().await;
         // What is under way ends by itself; what does not is no better after the grace.
-        let aside = async { while self.aside.join_next().await.is_some() {} };
-        let _ = timeout(grace, aside).await;
-        self.aside.shutdown().await;
+        let mut aside = mem::take(&mut *self.aside());
+        let _ = timeout(grace, async { while aside.join_next().await.is_some() {} }).await;
+        aside.shutdown().await;
 
         let away = self.crowd.wanted(false);
         let back = self.crowd.reconnect(away, Duration::ZERO, Some(RETURNING_MAX));

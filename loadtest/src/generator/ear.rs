@@ -20,7 +20,6 @@ use super::{Standing, devices::Devices, returns::Returns, tickets::Tickets};
 const FAULT_SHOWS_WITHIN_NS: u64 = 60_000_000_000;
 
 /// Hears what happens to devices. Called by the driver from many threads.
-#[derive(Debug)]
 pub(super) struct Ear {
     pub(super) clock: RunClock,
     pub(super) run: u64,

@@ -4,20 +4,24 @@
 //! to say, takes them away and brings them back, and hears what arrives. It never waits for the
 //! cluster before it says the next thing. The [`conductor`] leads it through the scenario.
 
-pub mod conductor;
+// pub mod conductor;
 mod crowd;
 mod devices;
 mod drain;
 mod ear;
-mod flood;
-mod judge;
+// mod flood;
+// mod judge;
 mod knee;
 mod mouth;
 mod pacer;
 mod returns;
 mod tickets;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use tokio::{
@@ -92,10 +96,10 @@ pub struct Generator {
     population: Arc<Population>,
     crowd: Arc<Crowd>,
     /// None while the pacer has it.
-    mouth: Option<Box<Mouth>>,
+    mouth: Mutex<Option<Box<Mouth>>>,
     part: Part,
     /// What goes on beside the load, such as devices that come back.
-    aside: JoinSet<()>,
+    aside: Mutex<JoinSet<()>>,
 }
 
 /// How a generator stands.
@@ -137,8 +141,8 @@ impl Generator {
         );
         let stop = CancellationToken::new();
         let crowd = Arc::new(Crowd { driver, devices, ear, changes, stop });
-        let mouth = Some(Box::new(mouth));
-        Self { scenario, population, crowd, mouth, part, aside: JoinSet::new() }
+        let mouth = Mutex::new(Some(Box::new(mouth)));
+        Self { scenario, population, crowd, mouth, part, aside: Mutex::default() }
     }
 
     /// Connects every device once, then sends away who is not to be connected at first. `prepare`
@@ -186,16 +190,17 @@ impl Generator {
     /// # Cancel safety
     /// Not cancel safe: cancel `stop` instead.
     pub async fn load(
-        &mut self,
+        &self,
         rate: &PhaseRate,
         (phase, part): (u32, u32),
         began_ns: u64,
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
-        let mouth = self.mouth.take().context("the generator ended before")?;
+        let mouth = lock(&self.mouth).take().context("another load is under way")?;
         let arrivals = Arrivals::new(&scaled(rate, self.part.share), self.part.seed, phase, part);
         let clock = self.crowd.ear.clock;
-        self.mouth = Some(pacer::pace(mouth, arrivals, clock, began_ns, stop).await?);
+        let mouth = pacer::pace(mouth, arrivals, clock, began_ns, stop).await?;
+        *lock(&self.mouth) = Some(mouth);
         let lasts_ns = u64::try_from(rate.duration.as_nanos()).unwrap_or(u64::MAX);
         let left_ns = (began_ns.saturating_add(lasts_ns)).saturating_sub(clock.now_ns());
         tokio::select! {
@@ -207,12 +212,12 @@ impl Generator {
     }
 
     /// Devices come and go until `until`, at this generator's share of the phase's churn.
-    pub fn churn(&mut self, phase: u32, until: CancellationToken) {
+    pub fn churn(&self, phase: u32, until: CancellationToken) {
         let Some(mut churn) = self.scenario.phases[phase as usize].churn else { return };
         churn.per_s *= self.part.share;
         let random = Purpose::Churn { phase }.random(self.part.seed);
         let crowd = Arc::clone(&self.crowd);
-        self.aside.spawn(async move { crowd.churn(churn, random, &until).await });
+        self.aside().spawn(async move { crowd.churn(churn, random, &until).await });
     }
 
     /// Makes the phase's share of devices read slowly, or none when it has none.
@@ -228,22 +233,22 @@ impl Generator {
     }
 
     /// Begins what an action does to devices; false when it is about something else.
-    pub fn begin_action(&mut self, (phase, number): (u32, u32), what: &What) -> bool {
+    pub fn begin_action(&self, (phase, number): (u32, u32), what: &What) -> bool {
         let mut random = action_random(self.part.seed, phase, number);
         let crowd = Arc::clone(&self.crowd);
         match what {
             What::Disconnect { share, over } => {
                 let (devices, over) = (Crowd::draw(crowd.wanted(true), *share, &mut random), *over);
-                self.aside.spawn(async move { crowd.disconnect(devices, over).await });
+                self.aside().spawn(async move { crowd.disconnect(devices, over).await });
             }
             What::Reconnect { share, over } => {
                 let (devices, over) = (Crowd::draw(crowd.wanted(false), *share, &mut random), *over);
                 crowd.expect_back(&devices);
-                self.aside.spawn(async move { crowd.reconnect(devices, over, None).await });
+                self.aside().spawn(async move { crowd.reconnect(devices, over, None).await });
             }
             What::Rebind { share, over } => {
                 let (devices, over) = (Crowd::draw(crowd.wanted(true), *share, &mut random), *over);
-                self.aside.spawn(async move { crowd.rebind_all(devices, over).await });
+                self.aside().spawn(async move { crowd.rebind_all(devices, over).await });
             }
             What::DrainProcess(_)
             | What::Kill(_)
@@ -255,6 +260,12 @@ impl Generator {
             | What::Flood(_) => return false,
         }
         true
+    }
+
+    fn aside(&self) -> MutexGuard<'_, JoinSet<()>> {
+        let mut aside = lock(&self.aside);
+        while aside.try_join_next().is_some() {}
+        aside
     }
 
     /// A fault is about to be made: connections that break now break because of it.
@@ -276,7 +287,7 @@ impl Generator {
 }
 
 /// Looks at a generator from another thread.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Watcher(Arc<Ear>);
 
 impl Watcher {
@@ -291,6 +302,10 @@ impl Watcher {
     pub fn standing(&self) -> Standing {
         self.0.standing()
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The same rate for a part of the population.

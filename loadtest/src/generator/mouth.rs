@@ -26,7 +26,6 @@ const PIECE_BYTES: usize = 64 << 10;
 const REDRAWS_MAX: u32 = 1000;
 
 /// Says what the population has to say. One thread has it at a time.
-#[derive(Debug)]
 pub(super) struct Mouth {
     sends: Sends,
     payloads: Payloads,
