@@ -65,20 +65,22 @@ impl Generator {
         Drained { standing, unanswered, missing }
     }
 
-    /// Waits until every send is answered and everything due has come, or as long as this: between
-    /// the steps of a search, so that one does not weigh on the next.
+    /// Waits until every send is answered and everything due to who is there has come, or as long
+    /// as this: between the steps of a search, so that one does not weigh on the next. Whether it
+    /// is so.
     ///
     /// # Cancel safety
     /// Cancel safe.
-    pub async fn settle(&self, at_most: Duration) {
+    pub async fn settle(&self, at_most: Duration) -> bool {
         let until_ns = after(self.crowd.ear.clock, at_most);
         while self.crowd.ear.clock.now_ns() < until_ns {
             let standing = self.crowd.ear.standing();
-            if standing.waiting == 0 && standing.delivered >= standing.due {
-                return;
+            if standing.waiting == 0 && self.is_quiet() {
+                return true;
             }
             sleep(LOOK_EVERY).await;
         }
+        false
     }
 
     /// Disconnects everybody and ends the driver.
