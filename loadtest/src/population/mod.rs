@@ -15,7 +15,7 @@ use xxhash_rust::xxh3::Xxh3;
 
 pub use index::{ConversationIndex, DeviceIndex, UserIndex};
 pub use payloads::{Body, PayloadError, Payloads};
-pub use sends::{Send, Sends};
+pub use sends::{Send, Sends, Shares};
 
 use crate::scenario;
 

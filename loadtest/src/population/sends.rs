@@ -43,6 +43,25 @@ pub struct Sends {
     conversations: Random,
 }
 
+/// How likely it is that the next message is of one device, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Shares {
+    /// To one of its user's contacts.
+    pub direct: f64,
+    /// To one of its user's groups.
+    pub group: f64,
+    /// To what takes more than its share.
+    pub hot: f64,
+}
+
+impl Shares {
+    /// Of any kind.
+    #[must_use]
+    pub fn sum(self) -> f64 {
+        self.direct + self.group + self.hot
+    }
+}
+
 /// What takes more than its share.
 #[derive(Debug)]
 struct Hot {
@@ -129,6 +148,34 @@ impl Sends {
         Some(Send { from, to, body: self.bodies.next() })
     }
 
+    /// How likely the next message is this device's.
+    #[must_use]
+    pub fn shares_of(&self, device: DeviceIndex) -> Shares {
+        let part = |weights: &Weights| match weights.total() {
+            0 => 0.0,
+            total => weights.get(device.place()) as f64 / total as f64,
+        };
+        let hot = self.hot.as_ref().filter(|hot| hot.weights.total() > 0);
+        let cold = 1.0 - hot.map_or(0.0, |hot| hot.share);
+        let to_groups = match (self.direct.total() > 0, self.grouped.total() > 0) {
+            (true, true) => self.to_groups,
+            (true, false) => 0.0,
+            (false, _) => 1.0,
+        };
+        Shares {
+            direct: cold * (1.0 - to_groups) * part(&self.direct),
+            group: cold * to_groups * part(&self.grouped),
+            hot: hot.map_or(0.0, |hot| hot.share_of(device)),
+        }
+    }
+
+    /// Where a device sends to what takes more than its share.
+    #[must_use]
+    pub fn hot_way_of(&self, device: DeviceIndex) -> Option<ConversationIndex> {
+        let hot = self.hot.as_ref()?;
+        hot.place_of(device).map(|place| hot.ways[place].1)
+    }
+
     /// What kind comes next; when nobody is online for it, one for which there is somebody.
     fn draw_kind(&mut self) -> Option<Kind> {
         let (hot, group): (f64, f64) = self.conversations.random();
@@ -175,10 +222,20 @@ impl Hot {
         (!ways.is_empty()).then_some(Self { share: hot.share, ways, weights })
     }
 
+    fn place_of(&self, device: DeviceIndex) -> Option<usize> {
+        self.ways.binary_search_by_key(&device, |(from, _)| *from).ok()
+    }
+
     fn set_online(&mut self, device: DeviceIndex, weight: u64) {
-        if let Ok(place) = self.ways.binary_search_by_key(&device, |(from, _)| *from) {
+        if let Some(place) = self.place_of(device) {
             self.weights.set(place, weight);
         }
+    }
+
+    /// How likely the next message is to it and of this device.
+    fn share_of(&self, device: DeviceIndex) -> f64 {
+        let weight = self.place_of(device).map_or(0, |place| self.weights.get(place));
+        self.share * weight as f64 / self.weights.total() as f64
     }
 
     fn draw(&self, random: &mut Random) -> Option<(DeviceIndex, ConversationIndex)> {

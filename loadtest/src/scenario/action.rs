@@ -1,6 +1,8 @@
 //! What happens at a given time of a phase.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
+
+use super::quantity::{show_duration, show_number};
 
 /// Something that happens at a given time.
 #[derive(Clone, Debug, PartialEq)]
@@ -126,6 +128,39 @@ impl FloodKind {
             Self::Garbage => "garbage",
             Self::Handshakes => "handshakes",
             Self::SlowReaders => "slow-readers",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {}: {}", show_duration(self.at), self.what)
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disconnect { share, over }
+            | Self::Reconnect { share, over }
+            | Self::Rebind { share, over } => {
+                write!(f, "{} {}% of devices", self.name(), show_number(share * 100.0))?;
+                if over.is_zero() { Ok(()) } else { write!(f, " over {}", show_duration(*over)) }
+            }
+            Self::DrainProcess(process)
+            | Self::Kill(process)
+            | Self::Stop(process)
+            | Self::Cont(process)
+            | Self::Start(process)
+            | Self::Terminate(process) => write!(f, "{} {process}", self.name()),
+            Self::Command(command) => write!(f, "run `{command}`"),
+            Self::Flood(flood) => {
+                write!(f, "flood of {} from {} connections", flood.kind.name(), flood.connections)?;
+                if flood.rate > 0.0 {
+                    write!(f, ", {}/s", show_number(flood.rate))?;
+                }
+                write!(f, ", for {}", show_duration(flood.duration))
+            }
         }
     }
 }

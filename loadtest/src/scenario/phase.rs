@@ -1,8 +1,11 @@
 //! A phase: a stretch of a run with its own load, actions and bounds.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use super::{Action, Slo};
+use super::{
+    Action, Slo,
+    quantity::{show_duration, show_number},
+};
 
 /// A stretch of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,4 +180,40 @@ pub struct SlowReaders {
     pub share: f64,
     /// How long each waits after every message before it takes the next.
     pub pause: Duration,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rate(rate) => rate.fmt(f),
+            Self::Search(search) => {
+                let [from, to] = [search.from, search.to].map(show_number);
+                let precision = show_number(search.precision * 100.0);
+                let [step, prove] = [search.step, search.prove].map(show_duration);
+                write!(f, "search from {from}/s to {to}/s to within {precision}%, {step} each, ")?;
+                write!(f, "the result held for {prove}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for PhaseRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rate_max() <= 0.0 {
+            return f.write_str("nothing is sent");
+        }
+        let rate = show_number(self.rate);
+        match &self.process {
+            Process::Constant => write!(f, "{rate}/s at equal distances"),
+            Process::Poisson => write!(f, "{rate}/s"),
+            Process::Sine { amplitude, period } => {
+                let amplitude = show_number(amplitude * 100.0);
+                write!(f, "{rate}/s, up and down by {amplitude}% in {}", show_duration(*period))
+            }
+            Process::Steps(rates) => {
+                let rates: Vec<_> = rates.iter().map(|rate| show_number(*rate)).collect();
+                write!(f, "{}/s in steps", rates.join(", "))
+            }
+        }
+    }
 }

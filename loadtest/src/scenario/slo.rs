@@ -108,17 +108,15 @@ impl Point {
             Self::Max => 1.0,
         }
     }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::P50 => "p50",
-            Self::P90 => "p90",
-            Self::P99 => "p99",
-            Self::P999 => "p999",
-            Self::Max => "max",
-        }
-    }
 }
+
+/// Keys in the order of [`Point::ALL`].
+const END_TO_END_KEYS: [&str; 5] =
+    ["end_to_end_p50", "end_to_end_p90", "end_to_end_p99", "end_to_end_p999", "end_to_end_max"];
+const ACCEPT_KEYS: [&str; 5] =
+    ["accept_p50", "accept_p90", "accept_p99", "accept_p999", "accept_max"];
+const CATCH_UP_KEYS: [&str; 5] =
+    ["catch_up_p50", "catch_up_p90", "catch_up_p99", "catch_up_p999", "catch_up_max"];
 
 impl Figure {
     /// Every figure.
@@ -139,18 +137,18 @@ impl Figure {
 
     /// The key that bounds it in a file.
     #[must_use]
-    pub fn key(self) -> String {
+    pub fn key(self) -> &'static str {
         match self {
-            Self::EndToEnd(point) => format!("end_to_end_{}", point.name()),
-            Self::Accept(point) => format!("accept_{}", point.name()),
-            Self::CatchUp(point) => format!("catch_up_{}", point.name()),
-            Self::Rate => "rate_min".to_owned(),
-            Self::Errors => "errors_max".to_owned(),
-            Self::Back => "back_within".to_owned(),
-            Self::CaughtUp => "caught_up_within".to_owned(),
-            Self::CatchUpRate => "catch_up_rate_min".to_owned(),
-            Self::MemoryPerConnection => "memory_per_connection_max".to_owned(),
-            Self::MemoryGrowth => "memory_growth_per_hour_max".to_owned(),
+            Self::EndToEnd(point) => END_TO_END_KEYS[point as usize],
+            Self::Accept(point) => ACCEPT_KEYS[point as usize],
+            Self::CatchUp(point) => CATCH_UP_KEYS[point as usize],
+            Self::Rate => "rate_min",
+            Self::Errors => "errors_max",
+            Self::Back => "back_within",
+            Self::CaughtUp => "caught_up_within",
+            Self::CatchUpRate => "catch_up_rate_min",
+            Self::MemoryPerConnection => "memory_per_connection_max",
+            Self::MemoryGrowth => "memory_growth_per_hour_max",
         }
     }
 
