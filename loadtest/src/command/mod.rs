@@ -1,3 +1,7 @@
 //! The commands, one file each.
 
-pub(crate) mod verify;
+pub mod output;
+mod plan;
+pub mod scenarios;
+pub mod validate;
+pub mod verify;
