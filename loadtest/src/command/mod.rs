@@ -4,3 +4,4 @@ pub mod output;
 mod plan;
 pub mod scenarios;
 pub mod validate;
+pub mod verify;
