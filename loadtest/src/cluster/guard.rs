@@ -81,3 +81,26 @@ impl Drop for Guard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_watched_ends_with_the_guard_and_what_is_forgotten_does_not() {
+        let sleep = || Command::new("sleep").arg("1000").spawn().unwrap();
+        let guard = Guard::start().unwrap();
+        let (mut watched, mut forgotten) = (sleep(), sleep());
+        guard.watch(watched.id());
+        guard.watch(forgotten.id());
+        guard.forget(forgotten.id());
+        drop(guard);
+        assert_eq!(watched.wait().unwrap().signal(), Some(9));
+        assert_eq!(forgotten.try_wait().unwrap(), None);
+        forgotten.kill().unwrap();
+        forgotten.wait().unwrap();
+    }
+}

@@ -14,7 +14,10 @@ use futures_util::future::{join_all, try_join_all};
 use serde::Deserialize;
 
 use super::{guard::Guard, ports, process::Process, token::Identity};
-use crate::clock::wall_clock_ms;
+use crate::{
+    clock::wall_clock_ms,
+    scenario::{self, ClusterKind, What},
+};
 
 /// What the one process of a one-machine cluster is called.
 const SERVER: &str = "server";
@@ -28,26 +31,11 @@ pub struct Settings {
     pub posthorn: PathBuf,
     /// Where data, certificates and logs go. It is made when it is not there.
     pub folder: PathBuf,
-    /// Which processes.
-    pub layout: Layout,
-    /// Settings of the servers, `section.key=value` each.
-    pub set: Vec<String>,
-}
-
-/// The processes of a cluster.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// One with everything in it.
-    OneMachine,
-    /// Edges and workers that run on Kafka, a database and Redis.
-    Engines {
-        /// Processes that clients connect to, 1 to 16.
-        edges: u16,
-        /// Processes that write mailboxes, 1 to 16.
-        workers: u16,
-        /// The configuration that names the engines, as `cargo xtask engines up` leaves it.
-        base: PathBuf,
-    },
+    /// Which processes, and their settings.
+    pub cluster: scenario::Cluster,
+    /// The configuration that names the engines, as `cargo xtask engines up` leaves it; for a
+    /// cluster that runs on them.
+    pub engines: Option<PathBuf>,
 }
 
 /// What is done to a process during a run.
@@ -61,10 +49,30 @@ pub enum Act {
     Cont,
     /// SIGTERM, and wait for the end.
     Terminate,
-    /// `POST /drain`, and wait for the end.
+    /// `POST /drain`, wait for the end, start again, and wait until it is ready.
     Drain,
     /// Start again, and wait until it is ready.
     Start,
+}
+
+impl Act {
+    /// What an action of a scenario does to a process; none when it is about something else.
+    #[must_use]
+    pub fn of(what: &What) -> Option<Self> {
+        match what {
+            What::DrainProcess(_) => Some(Self::Drain),
+            What::Kill(_) => Some(Self::Kill),
+            What::Stop(_) => Some(Self::Stop),
+            What::Cont(_) => Some(Self::Cont),
+            What::Start(_) => Some(Self::Start),
+            What::Terminate(_) => Some(Self::Terminate),
+            What::Disconnect { .. }
+            | What::Reconnect { .. }
+            | What::Rebind { .. }
+            | What::Command(_)
+            | What::Flood(_) => None,
+        }
+    }
 }
 
 /// Where a cluster is and how it is entered.
@@ -112,11 +120,10 @@ impl LocalCluster {
         fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let folder = folder.canonicalize()?;
         let guard = Arc::new(Guard::start()?);
-        let cluster = match &settings.layout {
-            Layout::OneMachine => one_machine(settings, &folder, &guard)?,
-            Layout::Engines { edges, workers, base } => {
-                let counts = (*edges, *workers);
-                on_engines(settings, &folder, counts, base, &guard).await?
+        let cluster = match settings.cluster.kind {
+            ClusterKind::OneMachine => one_machine(settings, &folder, &guard)?,
+            ClusterKind::Engines { edges, workers } => {
+                on_engines(settings, &folder, (edges, workers), &guard).await?
             }
         };
         for process in &cluster.processes {
@@ -164,7 +171,11 @@ impl LocalCluster {
             Act::Stop => process.stop(),
             Act::Cont => process.cont(),
             Act::Terminate => process.terminate().await,
-            Act::Drain => process.drain().await,
+            Act::Drain => {
+                process.drain().await?;
+                process.start()?;
+                process.ready().await
+            }
             Act::Start => {
                 process.start()?;
                 process.ready().await
@@ -203,7 +214,7 @@ fn one_machine(
     for (flag, value) in [("--listen", address), ("--admin", admin)] {
         arguments.extend([flag.into(), value.to_string().into()]);
     }
-    for set in &settings.set {
+    for set in &settings.cluster.set {
         arguments.extend(["--set".into(), set.into()]);
     }
     let command = (settings.posthorn.clone(), arguments);
@@ -215,15 +226,19 @@ fn one_machine(
 async fn on_engines(
     settings: &Settings,
     folder: &Path,
-    (edges, workers): (u16, u16),
-    base: &Path,
+    (edges, workers): (u32, u32),
     guard: &Arc<Guard>,
 ) -> anyhow::Result<LocalCluster> {
-    ensure!(base.is_file(), "{}: no such file; start engines first", base.display());
+    let base = settings.engines.as_ref().context(
+        "this scenario runs on engines: start them by `cargo xtask engines up`, and name the file \
+         posthorn.toml it leaves",
+    )?;
+    ensure!(base.is_file(), "{}: there is no such file", base.display());
     let sandbox = folder.join("sandbox");
     let plans = sandbox.join("sandbox.json");
     // An edge takes three ports, a worker one.
-    let first_port = ports::free(3 * edges + workers)?;
+    let ports = u16::try_from(3 * edges + workers).context("too many processes")?;
+    let first_port = u32::from(ports::free(ports)?);
     let own = format!("lt{}_{}", std::process::id(), wall_clock_ms());
     let mut arguments: Vec<OsString> = ["admin", "sandbox"].map(OsString::from).into();
     arguments.push(sandbox.clone().into());
@@ -234,7 +249,7 @@ async fn on_engines(
     }
     let names = ["kafka.prefix", "cql.keyspace", "redis.prefix"];
     let sets = names.map(|name| format!("{name}={own}"));
-    for set in sets.iter().chain(&settings.set) {
+    for set in sets.iter().chain(&settings.cluster.set) {
         arguments.extend(["--set".into(), set.into()]);
     }
     run(&settings.posthorn, arguments).await?;

@@ -16,7 +16,7 @@ mod sampler;
 mod token;
 mod usage;
 
-pub use local::{Act, Layout, LocalCluster, Settings, Target};
+pub use local::{Act, LocalCluster, Settings, Target};
 pub use locate::posthorn;
 pub use metrics::{CHOSEN, Chosen, Figure, Kind, figures};
 pub use process::{Process, State};

@@ -1,14 +1,11 @@
 //! How the generator speaks to what it tests.
 
 pub mod null;
-mod people;
 pub mod posthorn;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-
-pub use people::{Conversation, People};
 
 use crate::population::{ConversationIndex, DeviceIndex, Population};
 

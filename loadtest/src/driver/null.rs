@@ -9,8 +9,7 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Abilities, Ability, BoxFuture, ConnectError, Device, Driver, Outcome, People, SendError, Sink,
-    Told,
+    Abilities, Ability, BoxFuture, ConnectError, Device, Driver, Outcome, SendError, Sink, Told,
 };
 use crate::population::{ConversationIndex, DeviceIndex, Population};
 
@@ -22,7 +21,7 @@ const WAITING_MAX: usize = 65_536;
 pub struct Null(Arc<Switch>);
 
 struct Switch {
-    people: Arc<People>,
+    population: Arc<Population>,
     /// By device.
     lines: Vec<Mutex<Line>>,
 }
@@ -41,11 +40,11 @@ struct Connected {
 }
 
 impl Null {
-    /// For these people.
+    /// For this population.
     #[must_use]
-    pub fn new(people: Arc<People>) -> Self {
-        let lines = (0..people.device_count()).map(|_| Mutex::default()).collect();
-        Self(Arc::new(Switch { people, lines }))
+    pub fn new(population: Arc<Population>) -> Self {
+        let lines = population.devices().map(|_| Mutex::default()).collect();
+        Self(Arc::new(Switch { population, lines }))
     }
 }
 
@@ -129,7 +128,7 @@ impl Device for Connected {
     fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError> {
         let sink = self.switch.line(self.device).sink.clone().ok_or(SendError::Gone)?;
         sink.hear(self.device, Told::Outcome { ticket, outcome: Outcome::Accepted });
-        for recipient in self.switch.people.recipients(to, self.device) {
+        for recipient in self.switch.population.recipients(to, self.device) {
             self.switch.deliver(recipient, payload.clone());
         }
         Ok(())
@@ -157,11 +156,26 @@ impl Drop for Connected {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use super::*;
-    use crate::{
-        driver::{Conversation, Hear},
-        population::UserIndex,
-    };
+    use crate::{driver::Hear, scenario::Scenario};
+
+    const TWO: &str = r#"
+        name = "two"
+        about = "Two users."
+        [cluster]
+        kind = "one-machine"
+        [population]
+        users = 2
+        contacts = { per_user = { min = 1, max = 1 } }
+        [traffic]
+        payload = { fixed = 64 }
+        [[phase]]
+        name = "load"
+        duration = "1s"
+        rate = 1.0
+    "#;
 
     #[derive(Default)]
     struct Heard(Mutex<Vec<String>>);
@@ -179,8 +193,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_send_is_answered_and_delivered_now_or_when_the_device_is_back() {
-        let pair = Conversation::Direct([UserIndex(0), UserIndex(1)]);
-        let null = Null::new(Arc::new(People::new([1, 1], vec![pair])));
+        let two = Scenario::parse(TWO, "two", Path::new("")).unwrap();
+        let null = Null::new(Arc::new(Population::draw(&two.population, &two.traffic, 1)));
         let heard = Arc::new(Heard::default());
         let connect = |device| null.connect(DeviceIndex(device), heard.clone() as Sink);
         let one = connect(0).await.unwrap();

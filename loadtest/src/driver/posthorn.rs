@@ -17,14 +17,11 @@ use self::{
     device::Connected,
     kept::{Kept, Lease},
 };
-use super::{
-    Abilities, Ability, BoxFuture, ConnectError, Conversation, Device, Driver, Outcome, People,
-    Sink, Told,
-};
+use super::{Abilities, Ability, BoxFuture, ConnectError, Device, Driver, Outcome, Sink, Told};
 use crate::{
     clock::wall_clock_ms,
     cluster::Minter,
-    population::{ConversationIndex, DeviceIndex, Population, UserIndex},
+    population::{Conversation, ConversationIndex, DeviceIndex, Population, UserIndex},
 };
 
 /// Devices on one UDP socket, unless it is said otherwise. One socket for each would cost more
@@ -89,7 +86,7 @@ pub struct Posthorn(Arc<Ground>);
 #[derive(Debug)]
 struct Ground {
     settings: Settings,
-    people: Arc<People>,
+    population: Arc<Population>,
     /// By user.
     users: Vec<UserId>,
     /// By socket; bound when its first device connects.
@@ -99,18 +96,18 @@ struct Ground {
 }
 
 impl Posthorn {
-    /// For these people; connects nobody yet.
+    /// For this population; connects nobody yet.
     #[must_use]
-    pub fn new(settings: Settings, people: Arc<People>) -> Self {
-        let users = (0..people.user_count()).map(UserIndex);
-        let users = users.map(|user| settings.minter.user(&settings.user_name(user))).collect();
-        let sockets = people.device_count().div_ceil(settings.devices_per_socket.get());
+    pub fn new(settings: Settings, population: Arc<Population>) -> Self {
+        let user = |user| settings.minter.user(&settings.user_name(user));
+        let users = population.users().map(user).collect();
+        let sockets = population.device_count().div_ceil(settings.devices_per_socket.get());
         Self(Arc::new(Ground {
             users,
             sockets: (0..sockets).map(|_| OnceLock::new()).collect(),
-            kept: (0..people.device_count()).map(|_| Mutex::default()).collect(),
+            kept: population.devices().map(|_| Mutex::default()).collect(),
             settings,
-            people,
+            population,
         }))
     }
 }
@@ -131,12 +128,12 @@ impl Settings {
 impl Ground {
     /// Where a device sends what is for a conversation.
     fn address(&self, from: DeviceIndex, to: ConversationIndex) -> Address {
-        match self.people.conversation(to) {
-            Conversation::Direct([a, b]) => {
-                let other = if self.people.user_of(from) == *a { b } else { a };
+        match self.population.conversation(to) {
+            Conversation::Direct { a, b } => {
+                let other = if self.population.user_of(from) == a { b } else { a };
                 Address::User(self.users[other.place()])
             }
-            Conversation::Group(_) => Address::Group(self.settings.group(to)),
+            Conversation::Group { .. } => Address::Group(self.settings.group(to)),
         }
     }
 
@@ -156,7 +153,7 @@ impl Ground {
             server_name: settings.server_name.clone(),
             via: self.via(device)?,
         };
-        let (ground, user) = (Arc::clone(self), self.people.user_of(device));
+        let (ground, user) = (Arc::clone(self), self.population.user_of(device));
         let token = move || {
             let Settings { minter, .. } = &ground.settings;
             let name = ground.settings.user_name(user);
@@ -229,7 +226,7 @@ impl Driver for Posthorn {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
-            for device in (0..self.0.people.device_count()).map(DeviceIndex) {
+            for device in self.0.population.devices() {
                 let (sink, owed) = self.0.kept(device).give_up();
                 for ticket in owed {
                     if let Some(sink) = &sink {

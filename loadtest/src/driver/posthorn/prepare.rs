@@ -17,7 +17,7 @@ const MADE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Makes every group, each by a device of its first member.
 pub(super) async fn groups(ground: &Arc<Ground>) -> anyhow::Result<()> {
-    let groups: Vec<ConversationIndex> = ground.people.groups().collect();
+    let groups: Vec<ConversationIndex> = ground.population.groups().collect();
     stream::iter(groups)
         .map(|conversation| async move {
             let made = timeout(MADE_WITHIN, group(ground, conversation)).await;
@@ -30,16 +30,16 @@ pub(super) async fn groups(ground: &Arc<Ground>) -> anyhow::Result<()> {
 }
 
 async fn group(ground: &Arc<Ground>, conversation: ConversationIndex) -> anyhow::Result<()> {
-    let members = ground.people.conversation(conversation).members();
+    let members = ground.population.members(conversation);
     let Some((first, others)) = members.split_first() else { bail!("it has no members") };
     let others: Vec<UserId> = others.iter().map(|user| ground.users[user.place()]).collect();
     let create = GroupChange::Create(others);
     let group = ground.settings.group(conversation);
-    let connected = ground.people.devices_of(*first).find_map(|d| ground.kept(d).client());
+    let connected = ground.population.devices_of(*first).find_map(|d| ground.kept(d).client());
     let made = match connected {
         Some(client) => client.change_group(group, create).await,
         None => {
-            let device = ground.people.devices_of(*first).next().context("nobody is there")?;
+            let device = ground.population.devices_of(*first).next().context("nobody is there")?;
             let (client, _lease) = briefly(ground, device).await?;
             let made = client.change_group(group, create).await;
             client.close().await;
