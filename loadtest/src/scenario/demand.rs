@@ -156,22 +156,28 @@ impl Spread {
                 members.map(|member| population.devices_of(*member).len() as u64).sum()
             })
             .collect();
-        let mut spread =
-            Self { recipients_mean: 0.0, busiest: DeviceIndex(0), busiest_share: 0.0, charged: 0.0 };
-        let reached = |conversation: crate::population::ConversationIndex| {
-            match conversation.0.checked_sub(first_group) {
-                Some(group) => devices[group as usize] as f64 - 1.0,
-                None => {
-                    let members = population.members(conversation).iter();
-                    let devices = members.map(|member| population.devices_of(*member).len());
-                    devices.sum::<usize>() as f64 - 1.0
-                }
+        let mut spread = Self {
+            recipients_mean: 0.0,
+            busiest: DeviceIndex(0),
+            busiest_share: 0.0,
+            charged: 0.0,
+        };
+        let reached = |conversation: crate::population::ConversationIndex| match conversation
+            .0
+            .checked_sub(first_group)
+        {
+            Some(group) => devices[group as usize] as f64 - 1.0,
+            None => {
+                let members = population.members(conversation).iter();
+                let devices = members.map(|member| population.devices_of(*member).len());
+                devices.sum::<usize>() as f64 - 1.0
             }
         };
         for user in population.users() {
             let direct = mean(population.direct_of(user), reached);
             let group = mean(population.groups_of(user), reached);
-            let members = mean(population.groups_of(user), |it| population.members(it).len() as f64);
+            let members =
+                mean(population.groups_of(user), |it| population.members(it).len() as f64);
             for device in population.devices_of(user) {
                 let shares = sends.shares_of(device);
                 let hot = sends.hot_way_of(device);
@@ -231,8 +237,8 @@ impl Check<'_> {
             if devices <= limit.saturating_mul(edges) {
                 continue;
             }
-            let [users, shown, each] =
-                [u64::from(self.population.user_count()), devices, limit].map(|it| show_number(it as f64));
+            let [users, shown, each] = [u64::from(self.population.user_count()), devices, limit]
+                .map(|it| show_number(it as f64));
             let (number, total) = match edges {
                 1 => ("1 server".to_owned(), each.clone()),
                 many => (format!("{many} edges"), show_number((limit * many) as f64)),

@@ -99,8 +99,7 @@ pub(super) fn read_all(
     duration: Duration,
     running: &mut Running,
 ) -> Vec<Action> {
-    let mut actions: Vec<_> =
-        tables.into_iter().map(|fields| read(fields, duration)).collect();
+    let mut actions: Vec<_> = tables.into_iter().map(|fields| read(fields, duration)).collect();
     actions.sort_by_key(|(action, _)| action.as_ref().map(|action| action.at));
     let mut read = Vec::with_capacity(actions.len());
     for (action, checks) in actions {
@@ -121,7 +120,12 @@ fn read<'t, 'a>(
     mut fields: Fields<'t, 'a>,
     duration: Duration,
 ) -> (Option<Action>, Option<Check<'t, 'a>>) {
-    let at = fields.need("at", "at = \"5s\"", Duration::ZERO, values::duration(Duration::ZERO..=DAY * 31));
+    let at = fields.need(
+        "at",
+        "at = \"5s\"",
+        Duration::ZERO,
+        values::duration(Duration::ZERO..=DAY * 31),
+    );
     if at > duration {
         let [at, duration] = [at, duration].map(quantity::show_duration);
         let help = format!("It is at {at}, and the phase lasts {duration}.");

@@ -42,7 +42,8 @@ fn read(source: &Source<'_>, mut root: Fields<'_, '_>, folder: &Path) -> Option<
     let cluster = root.table("cluster").map_or(CLUSTER_DEFAULT, cluster);
     let population = root.need_table("population", "[population]\nusers = 100");
     let population = population.map(population::read);
-    let traffic = root.table("traffic").map_or_else(traffic::default, |it| traffic::read(it, folder));
+    let traffic =
+        root.table("traffic").map_or_else(traffic::default, |it| traffic::read(it, folder));
     let honest = root.table("honest").map_or(HONEST_DEFAULT, honest);
     let phases = root.tables("phase");
     if phases.is_empty() && !root.has("phase") {

@@ -56,10 +56,10 @@ fn payload(mut fields: Fields<'_, '_>, folder: &Path) -> Payload {
             }
             Payload::LogNormal { median, p99, max }
         }
-        (None, None, None) => {
-            fixed.map(Payload::Fixed).or(file.map(|it| Payload::File(folder.join(it))))
-                .unwrap_or(PAYLOAD_DEFAULT)
-        }
+        (None, None, None) => fixed
+            .map(Payload::Fixed)
+            .or(file.map(|it| Payload::File(folder.join(it))))
+            .unwrap_or(PAYLOAD_DEFAULT),
         (median, p99, max) => {
             let keys = [("median", median), ("p99", p99), ("max", max)];
             for (key, _) in keys.iter().filter(|(key, read)| read.is_none() && !fields.has(key)) {
@@ -75,12 +75,8 @@ fn payload(mut fields: Fields<'_, '_>, folder: &Path) -> Payload {
 fn hot(mut fields: Fields<'_, '_>) -> Hot {
     let targets = [("largest-group", HotTarget::LargestGroup), ("one-user", HotTarget::OneUser)];
     let example = "conversation = \"largest-group\"";
-    let target = fields.need(
-        "conversation",
-        example,
-        HotTarget::LargestGroup,
-        values::one_of(&targets),
-    );
+    let target =
+        fields.need("conversation", example, HotTarget::LargestGroup, values::one_of(&targets));
     let share = fields.need("share", "share = 0.5", 0.0, values::share);
     fields.finish();
     Hot { target, share }
@@ -90,7 +86,8 @@ fn hot(mut fields: Fields<'_, '_>) -> Hot {
 pub(super) fn check(source: &Source<'_>, traffic: &Traffic, population: &Population) {
     let is_alone = population.contacts.per_user.max == 0;
     let no_groups = population.groups.count == 0;
-    let add_groups = "Add groups = { count = 50, members = { min = 3, max = 64 } } to [population].";
+    let add_groups =
+        "Add groups = { count = 50, members = { min = 3, max = 64 } } to [population].";
     if traffic.to_groups > 0.0 && no_groups {
         source.refuse("traffic.to_groups", "there are no groups", add_groups);
     }

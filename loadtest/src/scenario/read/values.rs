@@ -28,9 +28,7 @@ pub(crate) fn name(value: &DeValue<'_>) -> Read<String> {
 }
 
 /// One of some names.
-pub(crate) fn one_of<T: Copy>(
-    choices: &[(&'static str, T)],
-) -> impl Fn(&DeValue<'_>) -> Read<T> {
+pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| {
         let written = value.as_str().unwrap_or("");
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == written) {
@@ -98,9 +96,7 @@ pub(crate) fn share(value: &DeValue<'_>) -> Read<f64> {
 }
 
 /// A duration in a range.
-pub(crate) fn duration(
-    range: RangeInclusive<Duration>,
-) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
+pub(crate) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
     move |value| {
         let Some(read) = value.as_str().and_then(quantity::parse_duration) else {
             return Err(quantity::DURATION_EXPECTED.to_owned());
@@ -124,7 +120,8 @@ pub(crate) fn bytes(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Read
         if range.contains(&read) {
             return Ok(read);
         }
-        let [least, most] = [*range.start(), *range.end()].map(|at| quantity::show_bytes(at as f64));
+        let [least, most] =
+            [*range.start(), *range.end()].map(|at| quantity::show_bytes(at as f64));
         Err(format!("from {least} to {most}"))
     }
 }
@@ -139,8 +136,10 @@ pub(crate) fn list<T>(
         let items = value.as_array().filter(|items| (1..=max).contains(&items.len()));
         let items = items.ok_or_else(|| format!("a list of 1 to {max} {what}"))?;
         let read = |item: &toml::Spanned<DeValue<'_>>| read(item.get_ref());
-        items.iter().map(read).collect::<Read<_>>().map_err(|expected| {
-            format!("a list of {what} of which each is {expected}")
-        })
+        items
+            .iter()
+            .map(read)
+            .collect::<Read<_>>()
+            .map_err(|expected| format!("a list of {what} of which each is {expected}"))
     }
 }
