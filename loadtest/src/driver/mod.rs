@@ -1,5 +1,10 @@
 //! How the generator speaks to what it tests.
 
+mod answers;
+mod backoff;
+pub mod mqtt;
+mod topics;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
