@@ -7,7 +7,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use client::{
     Address, ChangeError, Client, Closed, Config, ConnectError, Event, GroupChange, GroupId, Inbox,
-    Item, Outcome, RequestError, Roots, Servers, StaticToken, TokenError, Verdict,
+    Item, Outcome, RequestError, Roots, Servers, StaticToken, TokenError, Verdict, Via,
     store::{FileStore, MemoryStore},
 };
 use cluster::{Cluster, user};
@@ -312,7 +312,7 @@ async fn over_quic_a_client_sends_receives_and_changes_its_address() {
     let servers = Servers::Quic {
         addresses: vec![address],
         server_name: "edge.test".into(),
-        roots: Roots::from_pem(authority.pem().as_bytes()).unwrap(),
+        via: Via::Own(Roots::from_pem(authority.pem().as_bytes()).unwrap()),
     };
     let connect = |name: &str| {
         Client::connect(Config::new(servers.clone(), StaticToken(name.into()), MemoryStore::new()))
