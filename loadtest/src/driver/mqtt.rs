@@ -21,62 +21,100 @@ mod target;
 mod window;
 mod wire;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
 use self::{
-    device::{MqttDevice, Shared},
+    device::{Connected, Shared},
     dial::Dialer,
     session::{Credentials, Identity, Session},
     target::{Target, Transport},
 };
 use super::{
     Abilities, Ability, BoxFuture, ConnectError, Device, Driver, Sink,
+    posthorn::DEVICES_PER_SOCKET,
     topics::{self, Topic},
 };
 use crate::population::{DeviceIndex, Population};
 
-/// A device is connected within this, or is not.
-const CONNECT_WITHIN: Duration = Duration::from_secs(30);
-
-/// Speaks MQTT 5 to one broker, for every device of a population.
-pub struct MqttDriver {
-    shared: Arc<Shared>,
-    transport: Transport,
-    /// By device; locked by the device that is connected.
-    sessions: Vec<Arc<Mutex<Session>>>,
+/// How to reach the broker, and as whom.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// `SCHEME://[USER:PASSWORD@]HOST[:PORT]`; the scheme is `mqtt` (TCP), `mqtts` (TLS over TCP)
+    /// or `mqtt+quic`.
+    pub target: String,
+    /// The file with the certificates that the broker's must lead to; not needed for `mqtt`.
+    pub ca: Option<PathBuf>,
+    /// Which run: client identifiers and topics of two runs are never the same.
+    pub run: u64,
+    /// Devices on one UDP socket, with QUIC. 1 where devices are to change their port.
+    pub devices_per_socket: NonZeroU32,
+    /// A device that is not connected after this is given up for now.
+    pub connect_within: Duration,
 }
 
-impl MqttDriver {
-    /// A driver for the broker at `target`, such as `mqtt+quic://127.0.0.1:14567`, whose
-    /// certificate must lead to one in the file `ca` unless it is `mqtt://`. Client identifiers and
-    /// topics carry `run`, so that runs do not meet at one broker.
+impl Settings {
+    /// The usual ones: as many devices on a socket as for Posthorn, 30 s to connect.
+    #[must_use]
+    pub fn new(target: String, ca: Option<PathBuf>, run: u64) -> Self {
+        Self {
+            target,
+            ca,
+            run,
+            devices_per_socket: DEVICES_PER_SOCKET,
+            connect_within: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Drives an MQTT 5 broker.
+#[derive(Debug)]
+pub struct Mqtt {
+    shared: Arc<Shared>,
+    transport: Transport,
+    connect_within: Duration,
+    /// By device; locked by the one that is connected.
+    places: Vec<Arc<Mutex<Place>>>,
+}
+
+/// What stays of a device between its connections.
+struct Place {
+    session: Session,
+    /// Who heard of it last.
+    sink: Option<Sink>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("session", &self.session).finish_non_exhaustive()
+    }
+}
+
+impl Mqtt {
+    /// For this population; connects nobody yet.
     ///
     /// # Errors
     /// When the target is none, or needs certificates and there are none; the message says what
     /// was expected.
-    pub fn new(
-        target: &str,
-        ca: Option<&Path>,
-        run: u64,
-        population: Arc<Population>,
-    ) -> anyhow::Result<Self> {
+    pub fn new(settings: Settings, population: Arc<Population>) -> anyhow::Result<Self> {
+        let Settings { target, ca, run, devices_per_socket, connect_within } = settings;
         let target: Target = target.parse()?;
         let transport = target.transport;
-        let credentials = target.credentials.clone();
-        let prefix = format!("lt/{run:x}");
-        let sessions = population.devices().map(|device| {
-            let identity = identity(&population, device, run, &prefix, credentials.clone());
-            Arc::new(Mutex::new(Session::new(identity)))
-        });
-        let sessions = sessions.collect();
-        let dialer = Dialer::new(target, ca)?;
-        Ok(Self { shared: Arc::new(Shared { dialer, population, prefix }), transport, sessions })
+        let prefix = format!("lt/{run:016x}");
+        let place = |device| {
+            let identity = identity(&population, device, run, &prefix, target.credentials.clone());
+            Arc::new(Mutex::new(Place { session: Session::new(identity), sink: None }))
+        };
+        let places = population.devices().map(place).collect();
+        let devices = population.device_count();
+        let dialer = Dialer::new(target, ca.as_deref(), devices, devices_per_socket)?;
+        let shared = Arc::new(Shared { dialer, population, prefix });
+        Ok(Self { shared, transport, connect_within, places })
     }
 }
 
-impl Driver for MqttDriver {
+impl Driver for Mqtt {
     fn name(&self) -> &'static str {
         "mqtt"
     }
@@ -106,18 +144,28 @@ impl Driver for MqttDriver {
         sink: Sink,
     ) -> BoxFuture<'static, Result<Box<dyn Device>, ConnectError>> {
         let shared = Arc::clone(&self.shared);
-        let session = Arc::clone(&self.sessions[device.place()]);
+        let place = Arc::clone(&self.places[device.place()]);
+        let within = self.connect_within;
         Box::pin(async move {
             // The one before leaves it when its task has ended.
-            let session = session.lock_owned().await;
-            let connecting = MqttDevice::connect(shared, device, session, sink, CONNECT_WITHIN);
+            let place = place.lock_owned().await;
+            let connecting = Connected::connect(shared, device, place, sink, within);
             connecting.await.map(|device| Box::new(device) as Box<dyn Device>)
         })
     }
 
-    /// Nothing: the broker forgets the sessions by itself.
+    /// The broker forgets the sessions by itself.
     fn close(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+        Box::pin(async {
+            for (device, place) in self.shared.population.devices().zip(&self.places) {
+                let mut place = place.lock().await;
+                let mut told = Vec::new();
+                place.session.give_up(&mut told);
+                if let Some(sink) = place.sink.take() {
+                    told.into_iter().for_each(|told| sink.hear(device, told));
+                }
+            }
+        })
     }
 }
 
@@ -129,7 +177,7 @@ fn identity(
     credentials: Option<Credentials>,
 ) -> Identity {
     Identity {
-        client_id: format!("lt-{run:x}-{device}"),
+        client_id: format!("lt-{run:016x}-{device}"),
         credentials,
         filters: topics::of(population, device).map(|of| topic(prefix, of)).collect(),
         marker: format!("{prefix}/m/{device}"),

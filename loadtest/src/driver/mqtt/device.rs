@@ -18,14 +18,18 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    Place,
     dial::{self, Dialer},
     frame,
-    session::{Ended, KEEP_ALIVE, Part, Session},
+    session::{Ended, KEEP_ALIVE, NEVER_SENT, Part},
     wire::{Moved, Wire},
 };
 use crate::{
     driver::{
-        BoxFuture, ConnectError, Device, Outcome, SendError, Sink, Told, backoff::Backoff, topics,
+        BoxFuture, ConnectError, Device, Outcome, SendError, Sink, Told,
+        backoff::Backoff,
+        pause::{Pace, Pause},
+        topics,
     },
     population::{ConversationIndex, DeviceIndex, Population},
 };
@@ -49,12 +53,13 @@ pub(super) struct Shared {
 }
 
 /// A connected device.
-pub(super) struct MqttDevice {
+pub(super) struct Connected {
     shared: Arc<Shared>,
     device: DeviceIndex,
     sends: mpsc::Sender<Sending>,
     leave: CancellationToken,
     endpoint: SharedEndpoint,
+    pace: Pace,
     /// Aborted when dropped; the session then stays as it is.
     task: JoinSet<()>,
 }
@@ -68,8 +73,8 @@ struct Sending {
     payload: Bytes,
 }
 
-impl MqttDevice {
-    /// Connects a device, with the session it has had so far.
+impl Connected {
+    /// Connects a device, with the session it has had so far, as the only one that holds it.
     ///
     /// # Errors
     /// When it is not connected `within`, or the server refuses it.
@@ -79,21 +84,24 @@ impl MqttDevice {
     pub(super) async fn connect(
         shared: Arc<Shared>,
         device: DeviceIndex,
-        session: OwnedMutexGuard<Session>,
+        mut place: OwnedMutexGuard<Place>,
         sink: Sink,
         within: Duration,
     ) -> Result<Self, ConnectError> {
         let endpoint = SharedEndpoint::default();
         let (sends, receiver) = mpsc::channel(SENDS_WAITING_MAX);
         let leave = CancellationToken::new();
+        let pace = Pace::default();
+        place.sink = Some(Arc::clone(&sink));
         let mut run = Run {
             shared: Arc::clone(&shared),
             device,
-            session,
+            place,
             sink,
             sends: receiver,
             leave: leave.clone(),
             endpoint: Arc::clone(&endpoint),
+            pause: Pause::new(pace.clone()),
             told: Vec::new(),
         };
         let mut last = "nothing was tried".to_owned();
@@ -105,11 +113,11 @@ impl MqttDevice {
         };
         let mut task = JoinSet::new();
         task.spawn(run.run(wire));
-        Ok(Self { shared, device, sends, leave, endpoint, task })
+        Ok(Self { shared, device, sends, leave, endpoint, pace, task })
     }
 }
 
-impl Device for MqttDevice {
+impl Device for Connected {
     fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError> {
         self.sends.try_send(Sending { ticket, to, payload }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SendError::Full,
@@ -128,6 +136,10 @@ impl Device for MqttDevice {
         dial::rebind(&endpoint).context("changing the UDP port")
     }
 
+    fn read_slowly(&self, pause: Duration) {
+        self.pace.set(pause);
+    }
+
     fn disconnect(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         self.leave.cancel();
         Box::pin(async move {
@@ -142,11 +154,12 @@ impl Device for MqttDevice {
 struct Run {
     shared: Arc<Shared>,
     device: DeviceIndex,
-    session: OwnedMutexGuard<Session>,
+    place: OwnedMutexGuard<Place>,
     sink: Sink,
     sends: mpsc::Receiver<Sending>,
     leave: CancellationToken,
     endpoint: SharedEndpoint,
+    pause: Pause,
     /// What the session tells before it is passed on; empty in between.
     told: Vec<Told>,
 }
@@ -194,11 +207,11 @@ impl Run {
 
     /// Connects once, until messages can be sent and come.
     async fn open(&mut self, attempt: usize) -> Result<Wire, Ended> {
-        self.session.lost();
-        let dialled = self.shared.dialer.dial(attempt).await;
+        self.place.session.lost();
+        let dialled = self.shared.dialer.dial(self.device, attempt).await;
         let mut wire = dialled.map_err(|error| Ended::Broken(format!("{error:#}")))?;
-        self.session.connect(&mut wire.output);
-        while !self.session.is_live() {
+        self.place.session.connect(&mut wire.output);
+        while !self.place.session.is_live() {
             let moved = wire.moved().await;
             moved.map_err(|error| Ended::Broken(error.to_string()))?;
             self.take_packets(&mut wire)?;
@@ -213,6 +226,8 @@ impl Run {
     /// answers.
     async fn serve(&mut self, wire: &mut Wire) -> ControlFlow<(), String> {
         let mut pulse = Pulse::new();
+        // What came with the last packet of the handshake.
+        let mut has_input = true;
         let leave = self.leave.clone();
         let given_up = async {
             leave.cancelled().await;
@@ -220,8 +235,17 @@ impl Run {
         };
         tokio::pin!(given_up);
         loop {
+            if has_input && !self.pause.is_on() {
+                match self.take_packets(wire) {
+                    Ok(()) => has_input = self.pause.is_on(),
+                    Err(Ended::Broken(why) | Ended::Refused(why)) => {
+                        return ControlFlow::Continue(why);
+                    }
+                }
+            }
+            wire.is_paused = self.pause.is_on();
             self.take_sends(wire);
-            let is_done = self.sends.is_empty() && self.session.is_settled();
+            let is_done = self.sends.is_empty() && self.place.session.is_settled();
             let is_leaving = leave.is_cancelled();
             if is_leaving && is_done && wire.is_flushed() {
                 return ControlFlow::Break(());
@@ -230,23 +254,19 @@ impl Run {
                 biased;
                 () = &mut given_up => return ControlFlow::Break(()),
                 () = leave.cancelled(), if !is_leaving => {}
-                moved = wire.moved() => {
-                    match moved {
-                        Ok(Moved::Out) => {}
-                        Ok(Moved::In) => pulse.heard(),
-                        Err(error) => return ControlFlow::Continue(error.to_string()),
+                moved = wire.moved() => match moved {
+                    Ok(Moved::Out) => {}
+                    Ok(Moved::In) => {
+                        pulse.heard();
+                        has_input = true;
                     }
-                    match self.take_packets(wire) {
-                        Ok(()) => {}
-                        Err(Ended::Broken(why) | Ended::Refused(why)) => {
-                            return ControlFlow::Continue(why);
-                        }
-                    }
-                }
-                send = self.sends.recv(), if self.session.has_room() => match send {
+                    Err(error) => return ControlFlow::Continue(error.to_string()),
+                },
+                send = self.sends.recv(), if self.place.session.has_room() => match send {
                     Some(send) => self.publish(send, wire),
                     None => return ControlFlow::Break(()),
                 },
+                () = self.pause.over(), if self.pause.is_on() => {}
                 () = pulse.tick() => match pulse.beat() {
                     Ok(()) => frame::put(&PingReqPacket::default(), &mut wire.output),
                     Err(why) => return ControlFlow::Continue(why),
@@ -256,7 +276,7 @@ impl Run {
     }
 
     fn take_sends(&mut self, wire: &mut Wire) {
-        while self.session.has_room() {
+        while self.place.session.has_room() {
             let Ok(send) = self.sends.try_recv() else { return };
             self.publish(send, wire);
         }
@@ -269,37 +289,41 @@ impl Run {
         for topic in std::iter::once(first).chain(second) {
             let topic = super::topic(&self.shared.prefix, topic);
             let part = Part { ticket, parts, topic, payload: payload.clone() };
-            self.session.publish(part, &mut wire.output);
+            self.place.session.publish(part, &mut wire.output);
         }
     }
 
-    /// Steps the session with what has arrived, and passes on what it tells. Acknowledgements are
-    /// written afterwards.
+    /// Steps the session with what has arrived, up to a pause, and passes on what it tells.
+    /// Acknowledgements are written afterwards.
     fn take_packets(&mut self, wire: &mut Wire) -> Result<(), Ended> {
-        let mut ended = Ok(());
-        while ended.is_ok() {
-            ended = match frame::take(&mut wire.input) {
-                Ok(Some(packet)) => self.session.handle(packet, &mut wire.output, &mut self.told),
+        while !self.pause.is_on() {
+            let packet = match frame::take(&mut wire.input) {
+                Ok(Some(packet)) => packet,
                 Ok(None) => break,
-                Err(why) => Err(Ended::Broken(why)),
+                Err(why) => return Err(Ended::Broken(why)),
             };
+            let ended = self.place.session.handle(packet, &mut wire.output, &mut self.told);
+            for told in self.told.drain(..) {
+                if matches!(told, Told::Delivery(_)) {
+                    self.pause.begin();
+                }
+                self.sink.hear(self.device, told);
+            }
+            ended?;
         }
-        for told in self.told.drain(..) {
-            self.sink.hear(self.device, told);
-        }
-        ended
+        Ok(())
     }
 
     /// Ends the connection in order.
     async fn part(mut self, mut wire: Wire) {
-        self.session.disconnect(&mut wire.output);
+        self.place.session.disconnect(&mut wire.output);
         let last_words = async {
             while !wire.is_flushed() && wire.moved().await.is_ok() {}
             wire.close().await;
         };
         // Not in time: dropping the connection ends it.
         let _ = timeout(CLOSE_WITHIN, last_words).await;
-        self.session.lost();
+        self.place.session.lost();
     }
 }
 
@@ -340,7 +364,7 @@ impl Drop for Run {
     fn drop(&mut self) {
         self.sends.close();
         while let Ok(Sending { ticket, .. }) = self.sends.try_recv() {
-            let outcome = Outcome::Rejected("the device was ended before it was sent".to_owned());
+            let outcome = Outcome::Rejected(NEVER_SENT.to_owned());
             self.sink.hear(self.device, Told::Outcome { ticket, outcome });
         }
     }

@@ -2,19 +2,24 @@
 
 use std::{
     io,
-    net::{Ipv6Addr, SocketAddr, UdpSocket},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    num::NonZeroU32,
     path::Path,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
-use quinn::{Endpoint, IdleTimeout, TransportConfig, VarInt, crypto::rustls::QuicClientConfig};
+use quinn::{
+    Endpoint, EndpointConfig, IdleTimeout, TokioRuntime, TransportConfig, VarInt,
+    crypto::rustls::QuicClientConfig,
+};
 use rustls::{
     ClientConfig, RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
+use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -22,6 +27,7 @@ use super::{
     target::{Target, Transport},
     wire::Wire,
 };
+use crate::population::DeviceIndex;
 
 /// What brokers call MQTT in a QUIC handshake.
 const ALPN: &[u8] = b"mqtt";
@@ -43,15 +49,28 @@ pub(super) struct Dialer {
 enum Security {
     None,
     Tls(Arc<ClientConfig>, ServerName<'static>),
-    Quic(quinn::ClientConfig),
+    Quic(quinn::ClientConfig, Sockets),
+}
+
+/// The UDP sockets, each bound when its first device connects.
+#[derive(Debug)]
+struct Sockets {
+    devices_each: NonZeroU32,
+    bound: Vec<OnceLock<Endpoint>>,
 }
 
 impl Dialer {
-    /// A dialer that trusts servers whose certificates lead to those of the file `ca`.
+    /// A dialer for so many devices that trusts servers whose certificates lead to those of the
+    /// file `ca`.
     ///
     /// # Errors
     /// When the target needs certificates and `ca` gives none.
-    pub(super) fn new(target: Target, ca: Option<&Path>) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        target: Target,
+        ca: Option<&Path>,
+        devices: u32,
+        devices_per_socket: NonZeroU32,
+    ) -> anyhow::Result<Self> {
         let security = match target.transport {
             Transport::Tcp => Security::None,
             Transport::Tls => {
@@ -65,20 +84,22 @@ impl Dialer {
                 let mut config =
                     quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
                 config.transport_config(Arc::new(quic_transport()));
-                Security::Quic(config)
+                let sockets = devices.div_ceil(devices_per_socket.get());
+                let bound = (0..sockets).map(|_| OnceLock::new()).collect();
+                Security::Quic(config, Sockets { devices_each: devices_per_socket, bound })
             }
         };
         Ok(Self { target, security })
     }
 
-    /// Connects; the higher the attempt, the further in the list of the host's addresses.
+    /// Connects a device; the higher the attempt, the further in the list of the host's addresses.
     ///
     /// # Errors
     /// When there is no connection: why.
     ///
     /// # Cancel safety
     /// A dropped call abandons the attempt.
-    pub(super) async fn dial(&self, attempt: usize) -> anyhow::Result<Wire> {
+    pub(super) async fn dial(&self, device: DeviceIndex, attempt: usize) -> anyhow::Result<Wire> {
         let place = (self.target.host.as_str(), self.target.port);
         let found: Vec<SocketAddr> = tokio::net::lookup_host(place)
             .await
@@ -93,8 +114,8 @@ impl Dialer {
                 let connector = TlsConnector::from(Arc::clone(config));
                 Wire::new(connector.connect(name.clone(), tcp(*address).await?).await?, None)
             }
-            Security::Quic(config) => {
-                let endpoint = Endpoint::client(any_port(*address))?;
+            Security::Quic(config, sockets) => {
+                let endpoint = sockets.endpoint(device).context("binding a UDP socket")?;
                 let connecting =
                     endpoint.connect_with(config.clone(), *address, &self.target.host)?;
                 let (sender, receiver) = connecting.await?.open_bi().await?;
@@ -147,18 +168,33 @@ fn quic_transport() -> TransportConfig {
     transport
 }
 
-/// Any free port of the family that reaches `address`.
-fn any_port(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => SocketAddr::from(([0, 0, 0, 0], 0)),
-        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+impl Sockets {
+    fn endpoint(&self, device: DeviceIndex) -> io::Result<Endpoint> {
+        let slot = &self.bound[device.place() / self.devices_each.get() as usize];
+        if let Some(endpoint) = slot.get() {
+            return Ok(endpoint.clone());
+        }
+        let runtime = Arc::new(TokioRuntime);
+        let endpoint = Endpoint::new(EndpointConfig::default(), None, any_port()?, runtime)?;
+        // Another device of the same socket may have been first.
+        Ok(slot.get_or_init(|| endpoint).clone())
     }
 }
 
-/// Moves a QUIC connection to another UDP port.
+/// A socket at any free port, which reaches both families where the system has both.
+fn any_port() -> io::Result<UdpSocket> {
+    let both = Socket::new(Domain::IPV6, Type::DGRAM, Some(Protocol::UDP)).and_then(|socket| {
+        socket.set_only_v6(false)?;
+        socket.bind(&SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into())?;
+        Ok(socket.into())
+    });
+    both.or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))
+}
+
+/// Moves the QUIC connections of a socket to another port.
 ///
 /// # Errors
 /// When there is no socket to be had; the old one stays.
 pub(super) fn rebind(endpoint: &Endpoint) -> io::Result<()> {
-    endpoint.rebind(UdpSocket::bind(any_port(endpoint.local_addr()?))?)
+    endpoint.rebind(any_port()?)
 }

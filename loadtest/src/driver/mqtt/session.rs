@@ -31,6 +31,9 @@ pub(super) const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_sec
 /// As many messages wait for room at the server before no more are taken.
 const QUEUE_LEN_MAX: usize = 256;
 
+/// Why something is rejected that waited too long.
+pub(super) const NEVER_SENT: &str = "the device was ended before it was sent";
+
 /// Who a device is at the server.
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
@@ -142,6 +145,14 @@ impl Session {
         self.window.retain(|waiting| matches!(waiting, Waiting::Part(_)));
     }
 
+    /// Nobody will ask for answers any more: everything not answered is unknown, or never was sent.
+    pub(super) fn give_up(&mut self, told: &mut Vec<Told>) {
+        self.forget_sent(told);
+        for part in std::mem::take(&mut self.queue) {
+            self.settle(&part, Outcome::Rejected(NEVER_SENT.to_owned()), told);
+        }
+    }
+
     /// Begins on a new connection.
     pub(super) fn connect(&mut self, out: &mut BytesMut) {
         assert_eq!(self.stage, Stage::Apart, "one connection at a time");
@@ -216,11 +227,7 @@ impl Session {
         self.receive_max = packet.receive_maximum().unwrap_or(u16::MAX);
         if !packet.session_present {
             // Whatever this side knows of the old session is to be forgotten with it.
-            for waiting in self.window.drain() {
-                if let Waiting::Part(part) = waiting {
-                    self.settle(&part, Outcome::Unknown, told);
-                }
-            }
+            self.forget_sent(told);
             if std::mem::take(&mut self.is_subscribed) {
                 told.push(Told::Truncated);
             }
@@ -318,6 +325,14 @@ impl Session {
             self.settle(&part, outcome, told);
         }
         self.send_queued(out);
+    }
+
+    fn forget_sent(&mut self, told: &mut Vec<Told>) {
+        for waiting in self.window.drain() {
+            if let Waiting::Part(part) = waiting {
+                self.settle(&part, Outcome::Unknown, told);
+            }
+        }
     }
 
     fn settle(&mut self, part: &Part, outcome: Outcome, told: &mut Vec<Told>) {

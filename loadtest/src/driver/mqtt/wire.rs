@@ -27,6 +27,8 @@ pub(super) struct Wire {
     /// What is to be written.
     pub(super) output: BytesMut,
     is_flushed: bool,
+    /// While set, nothing is read.
+    pub(super) is_paused: bool,
     /// The UDP socket, when it is QUIC.
     pub(super) endpoint: Option<Endpoint>,
 }
@@ -48,6 +50,7 @@ impl Wire {
             input: BytesMut::new(),
             output: BytesMut::new(),
             is_flushed: true,
+            is_paused: false,
             endpoint,
         }
     }
@@ -81,7 +84,7 @@ impl Wire {
             self.is_flushed = true;
             return Poll::Ready(Ok(Moved::Out));
         }
-        if self.output.len() > OUTPUT_BYTES_MAX {
+        if self.is_paused || self.output.len() > OUTPUT_BYTES_MAX {
             return Poll::Pending;
         }
         let mut room = [0; READ_BYTES];
@@ -96,6 +99,7 @@ impl Wire {
     /// # Cancel safety
     /// A dropped call ends the connection at once.
     pub(super) async fn close(mut self) {
+        self.is_paused = false;
         if self.stream.shutdown().await.is_ok() {
             while self.moved().await.is_ok() {
                 self.input.clear();
@@ -131,6 +135,17 @@ mod tests {
         });
         read.expect("all of it");
         assert_eq!(arrived, [7; 40]);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_read_in_a_pause() {
+        let (near, mut far) = tokio::io::duplex(16);
+        let mut wire = Wire::new(near, None);
+        wire.is_paused = true;
+        far.write_all(b"later").await.expect("room");
+        assert!(futures_util::poll!(Box::pin(wire.moved())).is_pending());
+        wire.is_paused = false;
+        assert_eq!(wire.moved().await.expect("read"), Moved::In);
     }
 
     #[tokio::test]

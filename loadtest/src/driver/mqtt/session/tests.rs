@@ -273,3 +273,18 @@ fn what_a_server_never_says_ends_the_connection() {
     assert!(unsubscribed.try_hear(delivery(1, "u/3", b"early")).is_err());
     both.hear(Packet::PingResp);
 }
+
+#[test]
+fn what_is_never_answered_is_unknown_and_what_was_never_sent_rejected() {
+    let mut both = Both::live();
+    both.publish(1, 2, "u/4");
+    both.publish(1, 2, "u/3");
+    both.session.lost();
+    both.publish(2, 1, "u/4");
+    both.session.give_up(&mut both.told);
+    assert_eq!(
+        both.told(),
+        ["1 Unknown", "2 Rejected(\"the device was ended before it was sent\")"]
+    );
+    assert!(both.session.is_settled());
+}
