@@ -1,7 +1,13 @@
 //! How the generator speaks to what it tests.
 
+mod answers;
+mod backoff;
+pub mod mqtt;
+pub mod nats;
 pub mod null;
+mod pause;
 pub mod posthorn;
+mod topics;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
