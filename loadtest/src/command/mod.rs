@@ -2,6 +2,7 @@
 
 pub mod output;
 mod plan;
+pub(crate) mod run;
 pub mod scenarios;
 pub(crate) mod token_key;
 pub mod validate;

@@ -106,7 +106,7 @@ impl Crowd {
     ///
     /// # Cancel safety
     /// A dropped call leaves some of them connected.
-    pub(super) async fn leave_those_online(self: &Arc<Self>, population: &Population) {
+    pub(super) async fn leave_who_is_away(self: &Arc<Self>, population: &Population) {
         let away = self.devices.all().filter(|device| !population.is_online(*device)).collect();
         let leave = |crowd: Arc<Self>, device| async move { crowd.send_away(device).await };
         self.for_each(away, Duration::ZERO, Some(CONNECTING_MAX), leave).await;

@@ -9,6 +9,8 @@ use crate::clock::RunClock;
 
 /// When everything due has arrived, what comes twice would come within this.
 const QUIET_NS: u64 = 1_000_000_000;
+/// When nothing has come for so long, what is still due is due to devices that are away.
+const SETTLED_NS: u64 = 500_000_000;
 /// Devices that come back at the end of the load, at most so many at once.
 const RETURNING_MAX: usize = 128;
 /// Devices that do not come back within this are missing.
@@ -59,10 +61,9 @@ impl Generator {
             }
             sleep(LOOK_EVERY).await;
         }
-        let unanswered = ear.give_up_waiting();
         let standing = ear.standing();
-        let missing = self.crowd.devices.len() - standing.connections;
-        Drained { standing, unanswered, missing }
+        let missing = self.crowd.devices.len().saturating_sub(standing.connections);
+        Drained { standing, unanswered: standing.waiting, missing }
     }
 
     /// Waits until every send is answered and everything due to who is there has come, or as long
@@ -75,7 +76,8 @@ impl Generator {
         let until_ns = after(self.crowd.ear.clock, at_most);
         while self.crowd.ear.clock.now_ns() < until_ns {
             let standing = self.crowd.ear.standing();
-            if standing.waiting == 0 && self.is_quiet() {
+            let quiet = after(self.crowd.ear.clock, Duration::ZERO).saturating_sub(self.crowd.ear.latest_ns()) > SETTLED_NS;
+            if standing.waiting == 0 && (standing.delivered >= standing.due || quiet) {
                 return true;
             }
             sleep(LOOK_EVERY).await;
@@ -83,17 +85,18 @@ impl Generator {
         false
     }
 
-    /// Disconnects everybody and ends the driver.
+    /// Disconnects everybody and ends the driver. How many sends never got an answer.
     ///
     /// # Cancel safety
     /// A dropped call cuts off who is left.
-    pub async fn close(&self) {
+    pub async fn close(&self) -> usize {
         let all = self.crowd.wanted(true);
         self.crowd.stop.cancel();
         let crowd = &self.crowd;
         let leave = |crowd: Arc<super::Crowd>, device| async move { crowd.send_away(device).await };
         crowd.for_each(all, Duration::ZERO, Some(LEAVING_MAX), leave).await;
         crowd.driver.close().await;
+        crowd.ear.give_up_waiting()
     }
 
     async fn slow_nobody(&self) {

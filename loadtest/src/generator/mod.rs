@@ -4,17 +4,19 @@
 //! to say, takes them away and brings them back, and hears what arrives. It never waits for the
 //! cluster before it says the next thing. The [`conductor`] leads it through the scenario.
 
-// pub mod conductor;
+pub mod conductor;
 mod crowd;
 mod devices;
 mod drain;
 mod ear;
-// mod flood;
-// mod judge;
+mod flood;
+pub mod journal;
 mod knee;
 mod mouth;
 mod pacer;
 mod returns;
+pub mod run;
+pub mod sampling;
 mod tickets;
 
 use std::{
@@ -43,7 +45,9 @@ use crate::{
 use crowd::{Crowd, Progress, action_random};
 use devices::Devices;
 use ear::Ear;
+pub use drain::Drained;
 use mouth::{Changes, Mouth};
+use returns::Stretch;
 
 /// How far something is, and whether it is over, is looked at so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -153,11 +157,11 @@ impl Generator {
     ///
     /// # Cancel safety
     /// A dropped call leaves some connected.
-    pub async fn connect(
+    pub async fn connect<T>(
         &self,
         tell: impl Fn(usize, usize),
-        prepare: impl Future<Output = anyhow::Result<()>>,
-    ) -> anyhow::Result<()> {
+        prepare: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
         let (progress, of) = (Progress::default(), self.crowd.devices.len());
         let connecting = self.crowd.connect_all(&progress);
         let mut connecting = std::pin::pin!(connecting);
@@ -169,9 +173,9 @@ impl Generator {
             }
         }
         tell(of, of);
-        prepare.await?;
-        self.crowd.leave_those_online(&self.population).await;
-        Ok(())
+        let prepared = prepare.await?;
+        self.crowd.leave_who_is_away(&self.population).await;
+        Ok(prepared)
     }
 
     /// A new span begins: what is intended from then on is judged as part of it.
@@ -277,6 +281,12 @@ impl Generator {
     #[must_use]
     pub fn span(&self, span: Span) -> Portion {
         self.crowd.ear.recorder.span(span)
+    }
+
+    /// How long devices took to come back, and to have what had waited for them, of those that were
+    /// sent away in the stretch that began at `began_ns`.
+    fn returned(&self, began_ns: u64) -> (Stretch, Stretch) {
+        (self.crowd.ear.back.of(began_ns), self.crowd.ear.caught_up.of(began_ns))
     }
 
     /// What else hears the same: for a sampler on another thread.

@@ -128,7 +128,7 @@ impl Mouth {
             for (device, sends) in self.changes.take() {
                 self.sends.set_online(device, sends);
             }
-            let Some(send) = self.sends.next() else {
+            let Some(send) = self.sends.draw() else {
                 ear.recorder.intended(0, intended_ns, ear.clock.now_ns());
                 ear.recorder.error(0, intended_ns, "nobody to send", "no device that is connected");
                 return;
