@@ -1,3 +1,5 @@
+//! Arrivals, by counts with fixed seeds.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Scenario files: what is read, and what is shipped.
+
 #![allow(clippy::unwrap_used)]
 
 mod demands;
