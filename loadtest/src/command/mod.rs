@@ -1,4 +1,7 @@
 //! The commands, one file each.
 
-#[allow(dead_code)] // Until the command line lists it.
+pub mod output;
+mod plan;
+pub mod scenarios;
 pub(crate) mod token_key;
+pub mod validate;

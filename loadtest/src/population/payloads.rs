@@ -104,7 +104,7 @@ impl Payloads {
             Sizes::Lines(lines) => lines.len(),
         };
         let mut bodies = self.bodies(0);
-        let sum: usize = (0..samples).map(|_| bodies.next().payload_bytes()).sum();
+        let sum: usize = (0..samples).map(|_| bodies.draw().payload_bytes()).sum();
         sum as f64 / samples as f64
     }
 
@@ -132,7 +132,7 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    pub(super) fn next(&mut self) -> Body {
+    pub(super) fn draw(&mut self) -> Body {
         let len = match &self.sizes {
             Sizes::Fixed(len) => *len,
             Sizes::LogNormal { by, max } => {

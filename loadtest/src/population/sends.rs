@@ -130,7 +130,7 @@ impl Sends {
     }
 
     /// The next message; none while nobody is online who has anybody to send to.
-    pub fn next(&mut self) -> Option<Send> {
+    pub fn draw(&mut self) -> Option<Send> {
         let kind = self.draw_kind()?;
         let (from, to) = match kind {
             Kind::Hot => self.hot.as_ref()?.draw(&mut self.senders)?,
@@ -145,7 +145,7 @@ impl Sends {
                 (from, *choice.choose(&mut self.conversations)?)
             }
         };
-        Some(Send { from, to, body: self.bodies.next() })
+        Some(Send { from, to, body: self.bodies.draw() })
     }
 
     /// How likely the next message is this device's.
