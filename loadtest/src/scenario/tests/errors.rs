@@ -169,6 +169,21 @@ test.toml:5:44: population.groups.members.max: a group cannot have 11 members
 }
 
 #[test]
+fn more_contacts_than_fit_the_memory_are_refused_with_the_sum() {
+    let many = "users = 1_000_000\ncontacts = { per_user = { min = 2, max = 51 } }";
+    check(
+        "users = 10",
+        many,
+        "\
+test.toml:5:36: population.contacts.per_user.max: these are more contacts than are kept in memory
+  |
+5 | contacts = { per_user = { min = 2, max = 51 } }
+  |                                    ^^^^^^^^
+  1,000,000 users with up to 51 contacts each: 51,000,000, at most 50,000,000.",
+    );
+}
+
+#[test]
 fn eleven_devices_of_a_user_are_refused() {
     let weights = "users = 10\ndevices_per_user = { weights = [1,1,1,1,1,1,1,1,1,1,1] }";
     check(
