@@ -215,9 +215,10 @@ impl Ground {
             };
             context.create_stream(config).await.map(|_| IsOurs::Yes).map_err(|error| {
                 let why = format!("the stream of the run could not be made: {error}");
-                match error.kind() {
-                    CreateStreamErrorKind::TimedOut => ConnectError::Unreachable(why),
-                    _ => ConnectError::Refused(why),
+                if error.kind() == CreateStreamErrorKind::TimedOut {
+                    ConnectError::Unreachable(why)
+                } else {
+                    ConnectError::Refused(why)
                 }
             })
         };

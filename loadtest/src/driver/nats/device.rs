@@ -80,8 +80,8 @@ impl Connected {
         device: DeviceIndex,
         sink: Sink,
     ) -> Result<Self, ConnectError> {
-        // The one before leaves it when its task has ended.
-        let mut consumer = Arc::clone(&ground.consumers[device.place()]).lock_owned().await;
+        let place = Arc::clone(&ground.consumers[device.place()]);
+        let mut consumer = crate::driver::take_place(device, place).await?;
         let mut backoff = Backoff::new(device);
         let mut last = ConnectError::Unreachable("nothing was tried".to_owned());
         let open = async {
@@ -197,7 +197,11 @@ impl Link {
                 let why = format!("no consumer: {error}");
                 match error.kind() {
                     ConsumerErrorKind::JetStream(_) => ConnectError::Refused(why),
-                    _ => ConnectError::Unreachable(why),
+                    ConsumerErrorKind::TimedOut
+                    | ConsumerErrorKind::Request
+                    | ConsumerErrorKind::InvalidConsumerType
+                    | ConsumerErrorKind::InvalidName
+                    | ConsumerErrorKind::Other => ConnectError::Unreachable(why),
                 }
             })?
         };

@@ -1,3 +1,5 @@
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use super::*;
 
 /// A session and the server's half of it.
