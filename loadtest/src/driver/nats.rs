@@ -11,6 +11,8 @@
 //! delivered and not acknowledged comes again after those 30 s, and so behind later messages.
 
 mod device;
+mod link;
+mod unanswered;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
@@ -33,8 +35,6 @@ use super::{
 };
 use crate::population::{DeviceIndex, Population};
 
-/// As many publishes of a device wait for the server's acknowledgement at most.
-const UNANSWERED_MAX: usize = 1024;
 /// An answer that does not come within this leaves the outcome unknown.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Commands of a device that wait for its connection: publishes, acknowledgements of a whole

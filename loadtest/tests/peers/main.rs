@@ -115,7 +115,7 @@ impl Stage {
     }
 }
 
-async fn accepted_reaches_everybody_else(peer: Peer) {
+async fn reaches_everybody_else(peer: Peer) {
     let stage = Stage::open(peer).await;
     let all = stage.connect_all().await;
     stage.send(&*all[0], 0, stage.pair(0, 2), 0..200);
@@ -136,7 +136,7 @@ async fn accepted_reaches_everybody_else(peer: Peer) {
     stage.end(all).await;
 }
 
-async fn away_gets_what_it_missed_once(peer: Peer) {
+async fn gets_what_it_missed_once(peer: Peer) {
     let stage = Stage::open(peer).await;
     let mut all = stage.connect_all().await;
     let pair = stage.pair(0, 1);
@@ -203,8 +203,8 @@ macro_rules! for_each_peer {
 }
 
 for_each_peer! {
-    what_is_accepted_reaches_every_device_but_the_one_that_sent_it => accepted_reaches_everybody_else,
-    a_device_that_was_away_gets_what_it_missed_and_nothing_twice => away_gets_what_it_missed_once,
+    what_is_accepted_reaches_every_device_but_the_one_that_sent_it => reaches_everybody_else,
+    a_device_that_was_away_gets_what_it_missed_and_nothing_twice => gets_what_it_missed_once,
     a_slow_reader_takes_its_time => slow_reader_takes_its_time,
     connections_come_back_after_a_restart => connections_come_back_after_a_restart,
 }

@@ -126,11 +126,12 @@ async fn spawn(peer: Peer, folder: &TempDir, port: u16) -> Child {
         .spawn()
         .unwrap();
     let clock = RunClock::start();
+    // Nothing tells when somebody else's program listens.
+    let mut looks = tokio::time::interval(Duration::from_millis(20));
     while TcpStream::connect(("127.0.0.1", port)).is_err() {
         assert_eq!(child.try_wait().unwrap(), None, "{peer:?} ended");
         assert!(Duration::from_nanos(clock.now_ns()) < STARTS_WITHIN, "{peer:?} does not listen");
-        // Nothing tells when somebody else's program listens.
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        looks.tick().await;
     }
     child
 }

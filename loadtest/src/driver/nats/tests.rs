@@ -1,3 +1,5 @@
+//! What a server is asked for.
+
 use crate::scenario::Scenario;
 
 use super::*;

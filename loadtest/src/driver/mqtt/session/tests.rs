@@ -1,3 +1,4 @@
+//! Both halves of a session, stepped by hand.
 #![allow(clippy::wildcard_enum_match_arm)]
 
 use super::*;
