@@ -16,7 +16,7 @@ mod unanswered;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 use async_nats::{
     ConnectOptions, ServerAddr,
     jetstream::{
@@ -103,15 +103,16 @@ impl Nats {
     /// When the target is none; the message says what was expected.
     pub fn new(settings: Settings, population: Arc<Population>) -> anyhow::Result<Self> {
         let Settings { target, ca, run, connect_within } = settings;
-        let expected = "expected nats://HOST:4222 or tls://HOST:4222, with USER:PASSWORD@ before \
-                        the host if the server asks for it";
+        let expected = || {
+            format!(
+                "the NATS target \"{target}\" is none: expected nats://HOST:4222 or \
+                 tls://HOST:4222, with USER:PASSWORD@ before the host if the server asks for it"
+            )
+        };
         let is_known = ["nats://", "tls://"].iter().any(|scheme| target.starts_with(scheme));
-        if !is_known {
-            bail!("the NATS target \"{target}\" is none: {expected}");
-        }
-        let server = target
-            .parse()
-            .with_context(|| format!("the NATS target \"{target}\" is none: {expected}"))?;
+        ensure!(is_known, expected());
+        let server: ServerAddr = target.parse().with_context(expected)?;
+        ensure!(!server.host().is_empty(), expected());
         let consumers = population.devices().map(|_| Arc::default()).collect();
         Ok(Self(Arc::new(Ground {
             server,

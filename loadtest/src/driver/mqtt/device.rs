@@ -368,3 +368,6 @@ impl Drop for Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

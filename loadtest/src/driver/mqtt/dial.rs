@@ -206,3 +206,6 @@ fn any_port() -> io::Result<UdpSocket> {
 pub(super) fn rebind(endpoint: &Endpoint) -> io::Result<()> {
     endpoint.rebind(any_port()?)
 }
+
+#[cfg(test)]
+mod tests;
