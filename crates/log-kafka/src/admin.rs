@@ -11,8 +11,8 @@ use rdkafka::{error::KafkaError, metadata::Metadata};
 use wire::{Epoch, Partition, Topic, TopicId};
 
 use crate::{
+    OpenError,
     config::KafkaConfig,
-    error::OpenError,
     greeting::greet,
     identity,
     settings::{self, Asking, Reach},

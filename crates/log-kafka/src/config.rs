@@ -1,8 +1,8 @@
 //! What the log on Kafka can be told.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
-use crate::Faults;
+use crate::{Faults, Password};
 
 /// How to reach Kafka and how much to hold.
 #[derive(Clone, Debug)]
@@ -81,23 +81,14 @@ pub struct Tls {
 }
 
 /// A name and a password.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Sasl {
     /// How the password is shown to the broker.
     pub mechanism: Mechanism,
     /// The name.
     pub user: String,
-    /// The password; never printed.
-    pub password: String,
-}
-
-impl fmt::Debug for Sasl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sasl")
-            .field("mechanism", &self.mechanism)
-            .field("user", &self.user)
-            .finish_non_exhaustive()
-    }
+    /// The password.
+    pub password: Password,
 }
 
 /// How a password is shown to a broker.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rdkafka::{consumer::Consumer, error::RDKafkaErrorCode, metadata::Metadata};
 
 use crate::{
-    error::OpenError,
+    OpenError,
     settings::{Asking, Reach},
 };
 

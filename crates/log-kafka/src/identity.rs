@@ -10,8 +10,8 @@ use rdkafka::{
 use wire::{Topic, TopicId};
 
 use crate::{
+    OpenError,
     config::KafkaConfig,
-    error::OpenError,
     layout::Layout,
     native::{Described, describe_topics},
     settings::{Events, Reach, base},

@@ -18,10 +18,10 @@ use wire::record::EpochMap;
 use wire::{Epoch, Offset, Partition, Seq, Topic};
 
 use crate::{
+    OpenError,
     config::KafkaConfig,
     consumer::{ControlReaders, Counters, Member},
     dead_letter, epoch_map,
-    error::OpenError,
     greeting::greet,
     identity,
     layout::{Layout, control_name},
@@ -185,7 +185,7 @@ impl Drop for KafkaLog {
 /// Reads the epoch map and compares the topics with it. Blocks.
 fn find(config: &KafkaConfig, client: &Asking, reach: &Reach) -> Result<Layout, OpenError> {
     let unreachable = |error: KafkaError| OpenError::Unreachable(error.to_string());
-    let not_ready = |what: String| OpenError::NotReady { what, remedy: APPLY.to_owned() };
+    let not_ready = |what: String| OpenError::not_ready(what, APPLY);
     let control = control_name(&config.prefix);
     // Asked first, since it says best why nobody answers.
     greet(client, reach, Some(&control), identity::ANSWER_WITHIN)?;

@@ -34,7 +34,6 @@ mod config;
 mod consumer;
 mod dead_letter;
 mod epoch_map;
-mod error;
 mod faults;
 mod greeting;
 mod identity;
@@ -47,7 +46,7 @@ mod stats;
 mod watch;
 
 pub use config::{KafkaConfig, Mechanism, Sasl, Security, Tls};
-pub use error::OpenError;
 pub use faults::Faults;
 pub use kafka_log::KafkaLog;
+pub use ports::operate::{OpenError, Password};
 pub use stats::{LaneStats, Queued, Stats};

@@ -60,7 +60,7 @@ fn secure(config: &KafkaConfig, settings: &mut ClientConfig) {
         settings
             .set("sasl.mechanism", mechanism)
             .set("sasl.username", &sasl.user)
-            .set("sasl.password", &sasl.password);
+            .set("sasl.password", sasl.password.reveal());
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
-    fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
 use wire::limits::TTL_MAX;
+
+use crate::Password;
 
 /// Where the database is, and within which bounds it is used.
 #[derive(Clone, Debug)]
@@ -63,27 +64,5 @@ impl CqlConfig {
             retention: TTL_MAX,
             unsafe_replication: false,
         }
-    }
-}
-
-/// A password, which does not print itself.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// The password with these characters.
-    #[must_use]
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(hidden)")
     }
 }

@@ -68,7 +68,7 @@ pub(crate) async fn connect(config: &CqlConfig) -> Result<Session, OpenError> {
         .keyspaces_to_fetch([&config.keyspace])
         .default_execution_profile_handle(profile(config, CONNECTED_WITHIN, None));
     if let Some((user, password)) = &config.user {
-        builder = builder.user(user, password.expose());
+        builder = builder.user(user, password.reveal());
     }
     if config.tls || config.ca_file.is_some() {
         builder = builder.tls_context(Some(tls::client(config.ca_file.as_deref())?));

@@ -43,7 +43,7 @@ mod stats;
 mod store;
 mod tls;
 
-pub use config::{CqlConfig, Password};
-pub use error::OpenError;
+pub use config::CqlConfig;
+pub use ports::operate::{OpenError, Password};
 pub use stats::Stats;
 pub use store::CqlStore;

@@ -8,6 +8,7 @@ use crate::{
     CqlConfig, OpenError, Stats,
     connect::{self, Profiles},
     entities::CqlEntities,
+    error::of_prepare,
     mailbox::CqlMailbox,
     requests::Requests,
     schema,
@@ -51,7 +52,7 @@ impl CqlStore {
         let config = CqlConfig { datacenter, ..config };
         let profiles = Profiles::new(&config);
         let statements = Statements::prepare(&session, &config.keyspace, &profiles);
-        let statements = statements.await.map_err(|error| OpenError::of_prepare(&error))?;
+        let statements = statements.await.map_err(|error| of_prepare(&error))?;
         let CqlConfig { in_flight_max, write_within, read_within, .. } = config;
         let requests = Requests::new(session, in_flight_max, write_within, read_within);
         let (requests, statements) = (Arc::new(requests), Arc::new(statements));

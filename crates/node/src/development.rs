@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     catalogue::Code,
     failure::{Failure, Outcome},
-    private_file,
+    private_file, x509,
 };
 
 /// The issuer of development tokens; no such host can exist.
@@ -31,6 +31,8 @@ pub const SERVER_NAME: &str = "localhost";
 /// A development token is good for this, seconds.
 pub const TOKEN_LIFETIME_S: u64 = 3600;
 
+/// The name of the authority.
+const AUTHORITY: &str = "posthorn development authority";
 const KEY_ID: &str = "dev";
 /// Tokens are good from a little earlier, for clocks that differ; seconds.
 const CLOCK_SLACK_S: u64 = 30;
@@ -210,7 +212,7 @@ impl Development {
                 .at(self.folder.display().to_string())
                 .remedy("remove the folder; the next start makes a new authority")
         };
-        let params = ca_params();
+        let params = x509::authority(AUTHORITY);
         let path = self.path("ca.key");
         let issuer = if path.exists() {
             let pem = fs::read_to_string(&path).map_err(|error| self.unusable(&path, &error))?;
@@ -227,7 +229,7 @@ impl Development {
             names.push(address.to_string());
         }
         let mut params = rcgen::CertificateParams::new(names).map_err(failed)?;
-        params.distinguished_name = named("posthorn development server");
+        params.distinguished_name = x509::named("posthorn development server");
         params.use_authority_key_identifier_extension = true;
         params.insert_extended_key_usage(rcgen::ExtendedKeyUsagePurpose::ServerAuth);
         let key = rcgen::KeyPair::generate().map_err(failed)?;
@@ -256,20 +258,6 @@ impl Development {
             .at(path.display().to_string())
             .remedy("remove the folder `dev`; the next `posthorn dev` makes a new one")
     }
-}
-
-fn ca_params() -> rcgen::CertificateParams {
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = named("posthorn development authority");
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn named(name: &str) -> rcgen::DistinguishedName {
-    let mut distinguished = rcgen::DistinguishedName::new();
-    distinguished.push(rcgen::DnType::CommonName, name);
-    distinguished
 }
 
 #[cfg(test)]

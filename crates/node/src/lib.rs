@@ -26,5 +26,6 @@ mod program;
 pub mod run;
 pub mod show;
 pub mod telemetry;
+pub mod x509;
 
 pub use program::main;

@@ -12,9 +12,11 @@ use std::{
 use crate::{
     catalogue::Code,
     failure::{Failure, Outcome},
-    private_file,
+    private_file, x509,
 };
 
+/// The authority's own name.
+const AUTHORITY: &str = "posthorn mesh authority";
 /// The authority is good for so long, days: twice as long as any certificate it signs.
 const CA_DAYS: u32 = 7300;
 /// Certificates are good from a little earlier, for clocks that differ.
@@ -60,7 +62,7 @@ impl MeshAuthority {
                 .remedy("use it (`mesh-ca issue`), or choose another folder"));
         }
         private_file::make_folder(folder).map_err(|error| unusable(folder, &error))?;
-        let mut params = ca_params();
+        let mut params = x509::authority(AUTHORITY);
         (Lifetime { now_ms, days: CA_DAYS }).put_into(&mut params);
         let key = rcgen::KeyPair::generate().map_err(|error| failed(folder, &error))?;
         let certificate = params.self_signed(&key).map_err(|error| failed(folder, &error))?;
@@ -82,7 +84,7 @@ impl MeshAuthority {
                 .remedy(format!("`posthorn admin mesh-ca new {}` makes one", folder.display()))
         })?;
         let key = rcgen::KeyPair::from_pem(&pem).map_err(|error| failed(&key_file, &error))?;
-        let issuer = rcgen::Issuer::new(ca_params(), key);
+        let issuer = rcgen::Issuer::new(x509::authority(AUTHORITY), key);
         Ok(Self { folder: folder.to_owned(), issuer })
     }
 
@@ -112,7 +114,7 @@ impl MeshAuthority {
         }
         let failed = |error: rcgen::Error| failed(&self.folder, &error);
         let mut params = rcgen::CertificateParams::new(names).map_err(failed)?;
-        params.distinguished_name = named(name);
+        params.distinguished_name = x509::named(name);
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![rcgen::KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
@@ -142,20 +144,6 @@ impl Lifetime {
 
 fn ca_file(folder: &Path, extension: &str) -> PathBuf {
     folder.join(format!("{CA}.{extension}"))
-}
-
-fn ca_params() -> rcgen::CertificateParams {
-    let mut params = rcgen::CertificateParams::default();
-    params.distinguished_name = named("posthorn mesh authority");
-    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Constrained(0));
-    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign, rcgen::KeyUsagePurpose::CrlSign];
-    params
-}
-
-fn named(name: &str) -> rcgen::DistinguishedName {
-    let mut distinguished = rcgen::DistinguishedName::new();
-    distinguished.push(rcgen::DnType::CommonName, name);
-    distinguished
 }
 
 fn write(path: &Path, text: &str) -> Outcome {

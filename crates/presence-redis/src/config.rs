@@ -1,6 +1,8 @@
 //! Where Redis is and how to speak to it.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
+
+use crate::Password;
 
 /// How to reach Redis or Valkey, version 7 or later.
 #[derive(Clone, Debug)]
@@ -36,28 +38,6 @@ pub enum Mode {
     },
     /// Redis Cluster: any of its servers, at least one. The others are found.
     Cluster(Vec<String>),
-}
-
-/// A password, which `Debug` does not show.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password(String);
-
-impl Password {
-    /// This password.
-    #[must_use]
-    pub fn new(password: impl Into<String>) -> Self {
-        Self(password.into())
-    }
-
-    pub(crate) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(hidden)")
-    }
 }
 
 impl RedisConfig {

@@ -61,7 +61,7 @@ impl Connector {
             settings = settings.set_username(user);
         }
         if let Some(password) = &config.password {
-            settings = settings.set_password(password.as_str());
+            settings = settings.set_password(password.reveal());
         }
         let certificates = certificates(config)?;
         let target = match &config.mode {

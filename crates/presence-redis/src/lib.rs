@@ -25,7 +25,8 @@ mod scripts;
 mod stats;
 mod witness;
 
-pub use config::{Mode, Password, RedisConfig};
+pub use config::{Mode, RedisConfig};
 pub use error::OpenError;
+pub use ports::operate::Password;
 pub use presence::RedisPresence;
 pub use stats::Stats;

@@ -26,11 +26,32 @@ pub(crate) struct Binary {
     pub(crate) needs_engines: bool,
 }
 
+/// What one build made.
+#[derive(Debug, Default)]
+pub(crate) struct Built {
+    /// The programs of tests.
+    pub(crate) tests: Vec<Binary>,
+    /// The programs of users, by name; those that tests start.
+    programs: Vec<(String, PathBuf)>,
+}
+
+impl Built {
+    /// The program of users called `name`.
+    ///
+    /// # Errors
+    /// When no test needs it, so that it was not built.
+    pub(crate) fn program(&self, name: &str) -> anyhow::Result<&Path> {
+        let program = self.programs.iter().find(|(known, _)| known == name);
+        let (_, path) = program.with_context(|| format!("{name} was not built"))?;
+        Ok(path)
+    }
+}
+
 /// Builds the tests of every crate, those that need engines included.
 ///
 /// # Errors
 /// When cargo does not start. Says no more than cargo when the code does not compile: none then.
-pub(crate) fn build(locked: &[&str]) -> anyhow::Result<Option<Vec<Binary>>> {
+pub(crate) fn build(locked: &[&str]) -> anyhow::Result<Option<Built>> {
     let metadata = tidy::workspace(ci::root())?;
     let mut command = ci::cargo(&["test", "--workspace", "--no-run"]);
     command.arg("--message-format=json-render-diagnostics").args(locked);
@@ -40,9 +61,10 @@ pub(crate) fn build(locked: &[&str]) -> anyhow::Result<Option<Vec<Binary>>> {
         return Ok(None);
     }
     let said = String::from_utf8(output.stdout)?;
-    let binaries: Vec<_> = said.lines().filter_map(|line| parse(line, &metadata)).collect();
-    ensure!(!binaries.is_empty(), "cargo test --no-run told of no program");
-    Ok(Some(binaries))
+    let tests: Vec<_> = said.lines().filter_map(|line| parse(line, &metadata)).collect();
+    ensure!(!tests.is_empty(), "cargo test --no-run told of no program");
+    let programs = said.lines().filter_map(parse_program).collect();
+    Ok(Some(Built { tests, programs }))
 }
 
 /// The arguments that switch on the tests of engines, wherever there are some. The same for every
@@ -71,6 +93,13 @@ fn parse(line: &str, metadata: &tidy::Workspace) -> Option<Binary> {
         executable: executable.into(),
         needs_engines,
     })
+}
+
+fn parse_program(line: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let is_test = message["profile"]["test"].as_bool()?;
+    let executable = message["executable"].as_str().filter(|_| !is_test)?;
+    Some((message["target"]["name"].as_str()?.to_owned(), executable.into()))
 }
 
 impl Binary {
@@ -131,6 +160,9 @@ mod tests {
         assert_eq!(parse(message("log_kafka", true)).map(|one| one.needs_engines), Some(false));
         assert_eq!(parse(message("log_kafka", false)), None);
         assert_eq!(parse("{\"reason\":\"build-finished\"}".to_owned()), None);
+        let program = parse_program(&message("posthorn", false));
+        assert_eq!(program, Some(("posthorn".to_owned(), "/x/target/debug/deps/a".into())));
+        assert_eq!(parse_program(&message("contract", true)), None);
     }
 
     #[test]

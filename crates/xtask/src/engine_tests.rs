@@ -3,7 +3,7 @@
 use anyhow::ensure;
 
 use crate::{
-    binaries::{self, Binary},
+    binaries::{self, Binary, Built},
     engines::{self, Guard, Wanted, Watch},
 };
 
@@ -17,21 +17,21 @@ const FAULTS: &str = "faults";
 pub(crate) fn run(names: &[String], arguments: &[String]) -> anyhow::Result<bool> {
     println!("==> build the tests");
     match binaries::build(&[])? {
-        Some(binaries) => run_built(&binaries, names, arguments),
+        Some(built) => run_built(&built, names, arguments),
         None => Ok(false),
     }
 }
 
-/// Runs those of `binaries` that need engines, or those of them that are named.
+/// Runs those tests of a build that need engines, or those of them that are named.
 ///
 /// # Errors
 /// As [`run`].
 pub(crate) fn run_built(
-    binaries: &[Binary],
+    built: &Built,
     names: &[String],
     arguments: &[String],
 ) -> anyhow::Result<bool> {
-    let all: Vec<_> = binaries.iter().filter(|binary| binary.needs_engines).collect();
+    let all: Vec<_> = built.tests.iter().filter(|binary| binary.needs_engines).collect();
     for name in names {
         let known: Vec<_> = all.iter().map(|binary| binary.name()).collect();
         let is_known = all.iter().any(|binary| is_named(binary, name));

@@ -1,4 +1,9 @@
 //! The commands, one file each.
 
-#[allow(dead_code)] // Until the command line lists it.
+pub mod output;
+mod plan;
+pub(crate) mod run;
+pub mod scenarios;
 pub(crate) mod token_key;
+pub mod validate;
+pub mod verify;

@@ -7,6 +7,7 @@ use super::{
     members::Members,
     record::{Message, Note, Outcome, Record, What},
     verdict::{Event, Happening, Kind, Violation},
+    words::seconds,
 };
 use crate::population::DeviceIndex;
 
@@ -257,8 +258,4 @@ fn message_name(message: Message, members: &dyn Members) -> String {
     let known = conversation.place() < members.conversation_count();
     let place = if known && members.is_group(conversation) { "group" } else { "conversation" };
     format!("message {counter} of {} in {place} {conversation}", device_name(from, members))
-}
-
-fn seconds(at_ns: u64) -> String {
-    format!("{}.{:06} s", at_ns / 1_000_000_000, at_ns / 1000 % 1_000_000)
 }

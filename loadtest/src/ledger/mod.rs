@@ -16,6 +16,7 @@ mod seen;
 mod streams;
 mod verdict;
 mod verify;
+mod words;
 mod writer;
 
 pub use members::Members;

@@ -5,6 +5,7 @@
 //! one is half full, and appends them as one batch.
 
 use std::{
+    fmt,
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
@@ -213,6 +214,12 @@ impl Ledger {
 
     fn put(&self, device: DeviceIndex, at_ns: u64, what: What) {
         self.inner.shared.put(device, &Record { at_ns, what });
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").field("written", &self.written()).finish_non_exhaustive()
     }
 }
 

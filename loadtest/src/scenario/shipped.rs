@@ -74,13 +74,14 @@ impl Shipped {
     pub fn scenario(self) -> Result<Scenario, Problems> {
         Scenario::parse(self.text, &format!("{}.toml", self.name), Path::new(""))
     }
+}
 
-    /// Why it is there: the comment at the top of its file.
-    #[must_use]
-    pub fn why(self) -> String {
-        let lines = self.text.lines().map_while(|line| line.strip_prefix('#'));
-        lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
-    }
+/// Why a scenario is there: the comment at the top of its file.
+#[must_use]
+pub fn why(text: &str) -> String {
+    let lines = text.lines().map_while(|line| line.strip_prefix('#'));
+    let lines: Vec<_> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+    lines.join("\n")
 }
 
 fn about(file: &str, what: String, help: Option<String>) -> Problems {

@@ -14,7 +14,7 @@ use super::{COPIES_MIN, VERSION, local_datacenter, look, tables};
 use crate::{
     CqlConfig, OpenError,
     connect::{self, Profiles},
-    error::REMEDY_GRANT,
+    error::{REMEDY_GRANT, of_prepare},
     failure::Failure,
     statements::Statements,
 };
@@ -171,7 +171,7 @@ async fn permissions(session: &Session, config: &CqlConfig) -> Finding {
     let about = format!("cql: rights in {}", config.keyspace);
     let profiles = Profiles::new(config);
     if let Err(error) = Statements::prepare(session, &config.keyspace, &profiles).await {
-        return not_connected_statement(about, &OpenError::of_prepare(&error));
+        return not_connected_statement(about, &of_prepare(&error));
     }
     let write = format!(
         "INSERT INTO {}.schema_owner (part, owner) VALUES ('check', 'check') USING TTL 1",

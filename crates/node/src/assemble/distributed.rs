@@ -8,14 +8,14 @@ use std::{
 
 use log_kafka::KafkaLog;
 use mailbox_scylla::CqlStore;
-use ports::Engines;
+use ports::{Engines, operate::OpenError};
 use presence_redis::RedisPresence;
 use prometheus::Registry;
 use tokio::time::timeout;
 
 use crate::{
     assemble::{
-        patience::{self, Hindrance},
+        patience,
         standing::{EngineName, Standing},
     },
     clock::wall_clock_ms,
@@ -44,13 +44,15 @@ impl Distributed {
         let (kafka, cql, redis) =
             (config.kafka_config()?, config.cql_config(), config.redis_config()?);
         let kafka = patience::open(EngineName::Kafka, standing, async || {
-            KafkaLog::open(kafka.clone()).await.map_err(|error| hindrance(error, &kafka.brokers))
+            KafkaLog::open(kafka.clone()).await.map_err(|error| with_brokers(error, &kafka.brokers))
         });
         let cql = patience::open(EngineName::Cql, standing, async || {
-            CqlStore::open(cql.clone(), wall_clock_ms).await.map_err(Hindrance::from)
+            CqlStore::open(cql.clone(), wall_clock_ms).await
         });
         let redis = patience::open(EngineName::Redis, standing, async || {
-            RedisPresence::open(redis.clone()).await.map_err(Hindrance::from)
+            RedisPresence::open(redis.clone())
+                .await
+                .map_err(|error| OpenError::refused(error.what, error.remedy))
         });
         let (kafka, cql, redis) = tokio::try_join!(kafka, cql, redis)?;
         Ok(Self { kafka: Arc::new(kafka), cql: Arc::new(cql), redis: Arc::new(redis) })
@@ -110,29 +112,11 @@ async fn close(engine: EngineName, within: Duration, closing: impl Future<Output
 }
 
 /// The client of Kafka does not say whom it could not reach.
-fn hindrance(error: log_kafka::OpenError, brokers: &[String]) -> Hindrance {
+fn with_brokers(error: OpenError, brokers: &[String]) -> OpenError {
     match error {
-        log_kafka::OpenError::Unreachable(what) => {
-            Hindrance::Unreachable(format!("{} does not answer: {what}", brokers.join(", ")))
+        OpenError::Unreachable(what) => {
+            OpenError::Unreachable(format!("{} does not answer: {what}", brokers.join(", ")))
         }
-        log_kafka::OpenError::NotReady { what, remedy } => Hindrance::NotReady { what, remedy },
-        log_kafka::OpenError::Refused { what, remedy } => Hindrance::Refused { what, remedy },
-    }
-}
-
-impl From<mailbox_scylla::OpenError> for Hindrance {
-    fn from(error: mailbox_scylla::OpenError) -> Self {
-        match error {
-            mailbox_scylla::OpenError::Unreachable(what) => Self::Unreachable(what),
-            mailbox_scylla::OpenError::NotReady { what, remedy } => Self::NotReady { what, remedy },
-            mailbox_scylla::OpenError::Refused { what, remedy } => Self::Refused { what, remedy },
-        }
-    }
-}
-
-impl From<presence_redis::OpenError> for Hindrance {
-    fn from(error: presence_redis::OpenError) -> Self {
-        let presence_redis::OpenError { what, remedy } = error;
-        Self::Refused { what, remedy }
+        other @ (OpenError::NotReady { .. } | OpenError::Refused { .. }) => other,
     }
 }

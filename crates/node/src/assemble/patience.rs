@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ports::operate::OpenError;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -19,27 +20,6 @@ const ATTEMPT_WITHIN: Duration = Duration::from_secs(60);
 /// While it is waited, a line of the log says so this often.
 const SAY_EVERY: Duration = Duration::from_secs(30);
 
-/// Why an engine is not open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Hindrance {
-    /// Nobody answers: try again.
-    Unreachable(String),
-    /// It has to be prepared first: say so, and try again.
-    NotReady {
-        /// What is missing.
-        what: String,
-        /// What to do.
-        remedy: String,
-    },
-    /// Trying again changes nothing.
-    Refused {
-        /// What is wrong.
-        what: String,
-        /// What to do.
-        remedy: String,
-    },
-}
-
 /// What was last said about an engine.
 struct Said {
     at: Instant,
@@ -56,7 +36,7 @@ struct Said {
 pub(super) async fn open<T>(
     engine: EngineName,
     standing: &Standing,
-    mut attempt: impl AsyncFnMut() -> Result<T, Hindrance>,
+    mut attempt: impl AsyncFnMut() -> Result<T, OpenError>,
 ) -> Outcome<T> {
     standing.opening(engine, "being opened".to_owned());
     let mut pause = PAUSE_MIN;
@@ -71,13 +51,13 @@ pub(super) async fn open<T>(
                 }
                 return Ok(opened);
             }
-            Ok(Err(Hindrance::Refused { what, remedy })) => {
+            Ok(Err(OpenError::Refused { what, remedy })) => {
                 return Err(Failure::new(Code::EngineRefused, what)
                     .at(format!("[{engine}]"))
                     .remedy(remedy));
             }
-            Ok(Err(Hindrance::NotReady { what, remedy })) => (format!("{what} ({remedy})"), true),
-            Ok(Err(Hindrance::Unreachable(what))) => (what, false),
+            Ok(Err(OpenError::NotReady { what, remedy })) => (format!("{what} ({remedy})"), true),
+            Ok(Err(OpenError::Unreachable(what))) => (what, false),
             Err(_) => ("no answer within a minute".to_owned(), false),
         };
         standing.opening(engine, format!("{what}; trying again"));
@@ -99,7 +79,7 @@ mod tests {
     use super::*;
 
     /// Opens an engine that answers so; gives the outcome and what was told before each attempt.
-    async fn check(answers: Vec<Result<(), Hindrance>>) -> (Outcome, Vec<String>) {
+    async fn check(answers: Vec<Result<(), OpenError>>) -> (Outcome, Vec<String>) {
         let standing = Standing::default();
         let told = Mutex::new(Vec::new());
         let mut answers = answers.into_iter();
@@ -115,8 +95,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_engine_is_waited_for_and_readiness_says_what_for() {
         let (outcome, told) = check(vec![
-            Err(Hindrance::Unreachable("127.0.0.1:9 does not answer".to_owned())),
-            Err(Hindrance::NotReady { what: "no topics".to_owned(), remedy: "make".to_owned() }),
+            Err(OpenError::Unreachable("127.0.0.1:9 does not answer".to_owned())),
+            Err(OpenError::NotReady { what: "no topics".to_owned(), remedy: "make".to_owned() }),
             Ok(()),
         ])
         .await;
@@ -135,7 +115,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_engine_that_refuses_is_not_waited_for() {
         let refused =
-            Hindrance::Refused { what: "one copy".to_owned(), remedy: "replicate".to_owned() };
+            OpenError::Refused { what: "one copy".to_owned(), remedy: "replicate".to_owned() };
         let failure = check(vec![Err(refused)]).await.0.unwrap_err();
         assert_eq!(failure.code(), Code::EngineRefused);
         let text = failure.to_string();

@@ -2,6 +2,7 @@
 
 use log_kafka::{KafkaConfig, Mechanism, Sasl, Security, Tls};
 use mailbox_scylla::CqlConfig;
+use ports::operate::Password;
 use presence_redis::{Mode, RedisConfig};
 
 use crate::{
@@ -33,7 +34,7 @@ impl Config {
                 SaslMechanism::ScramSha512 => Mechanism::ScramSha512,
             },
             user: kafka.user.clone(),
-            password: kafka.password.reveal().unwrap_or_default().to_owned(),
+            password: Password::new(kafka.password.reveal().unwrap_or_default()),
         });
         let name = self.node_name()?;
         Ok(KafkaConfig {
@@ -53,7 +54,7 @@ impl Config {
     #[must_use]
     pub fn cql_config(&self) -> CqlConfig {
         let cql = &self.cql;
-        let password = cql.password.reveal().map(mailbox_scylla::Password::new);
+        let password = cql.password.reveal().map(Password::new);
         CqlConfig {
             datacenter: cql.datacenter.clone(),
             user: password.map(|password| (cql.user.clone(), password)),
@@ -87,7 +88,7 @@ impl Config {
         };
         Ok(RedisConfig {
             user: (!redis.user.is_empty()).then(|| redis.user.clone()),
-            password: redis.password.reveal().map(presence_redis::Password::new),
+            password: redis.password.reveal().map(Password::new),
             tls: redis.tls,
             ca_file: redis.ca_file.clone(),
             prefix: redis.prefix.clone(),
