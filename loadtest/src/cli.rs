@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{run, scenarios, token_key, validate, verify},
+    command::{check, compare, report, run, scenarios, token_key, validate, verify},
     exit::Exit,
 };
 
@@ -30,6 +30,12 @@ enum Command {
     Scenarios(scenarios::Args),
     /// Says what a scenario would do, or everything that is wrong with it
     Validate(validate::Args),
+    /// Sets two runs side by side, and says whether the second is worse
+    Compare(compare::Args),
+    /// Judges a finished run by its own bounds, or by those of a file
+    Check(check::Args),
+    /// Makes the page of a finished run again
+    Report(report::Args),
     /// Judges the ledger of a run again
     Verify(verify::Args),
     /// Makes a key that stands in for an identity provider
@@ -42,6 +48,7 @@ Examples:
   loadtest run smoke                     ten seconds against a server started for it
   loadtest run my.toml --out results/1   a scenario of your own
   loadtest validate my.toml              what it would do, or what is wrong with it
+  loadtest compare results/1 results/2   which run is better, and whether that is chance
 
 How it ends:
   0  everything asked for was done, and every bound was kept
@@ -83,6 +90,9 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Scenarios(args) => scenarios::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::TokenKey(args) => token_key::run(&args),
     };

@@ -232,11 +232,7 @@ impl State {
             }
             SessionEvent::Answer(request, answer) => {
                 if let Some(waiter) = self.answers.remove(&request) {
-                    let _ = waiter.send(match answer {
-                        Answer::Error(QueryError::NotFound) => Err(RequestError::NotFound),
-                        Answer::Error(QueryError::Unavailable) => Err(RequestError::Unavailable),
-                        answer @ (Answer::Devices(_) | Answer::Group(_)) => Ok(answer),
-                    });
+                    let _ = waiter.send(answered(answer));
                 }
             }
             SessionEvent::Signal(SignalFrom { user, device, body }) => {
@@ -249,6 +245,14 @@ impl State {
             | SessionEvent::TokenNeeded
             | SessionEvent::Unresponsive => {}
         }
+    }
+}
+
+fn answered(answer: Answer) -> Result<Answer, RequestError> {
+    match answer {
+        Answer::Error(QueryError::NotFound) => Err(RequestError::NotFound),
+        Answer::Error(QueryError::Unavailable) => Err(RequestError::Unavailable),
+        answer @ (Answer::Devices(_) | Answer::Group(_)) => Ok(answer),
     }
 }
 

@@ -1,3 +1,5 @@
+//! Arrivals, by counts with fixed seeds.
+
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -31,6 +33,8 @@ fn there_are_as_many_as_the_rate_says() {
     check(&rate(1_000.0, Process::Steps(vec![500.0, 0.0, 2_500.0]), 30));
     check(&rate(0.3, Process::Poisson, 10));
     check(&rate(0.0, Process::Poisson, 10));
+    check(&rate(1e-300, Process::Poisson, 10));
+    check(&rate(1e-300, Process::Constant, 10));
     check(&rate(0.0, Process::Steps(vec![0.0]), 10));
 }
 

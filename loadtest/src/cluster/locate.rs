@@ -17,8 +17,8 @@ pub fn posthorn(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let found = beside(&own);
     found.with_context(|| {
         format!(
-            "there is no program `posthorn` beside {}: build it by `cargo build --release -p node`, \
-             or name it by --posthorn PATH",
+            "there is no program `posthorn` beside {}: build it by `cargo build --release -p \
+             node`, or name it by --posthorn PATH",
             own.display()
         )
     })

@@ -1,9 +1,10 @@
 //! The cluster under test: started here as processes of their own, or somewhere else; and what can
 //! be seen of it from outside.
 //!
-//! A [`LocalCluster`] is what a user would start by hand: `posthorn dev`, or one `posthorn node` for
-//! each process of a sandbox. Its processes end with this one, however it ends. A [`Sampler`] looks
-//! at processes and their metrics once a second. A [`Minter`] makes tokens that a cluster believes.
+//! A [`LocalCluster`] is what a user would start by hand: `posthorn dev`, or one `posthorn node`
+//! for each process of a sandbox. Its processes end with this one, however it ends. A [`Sampler`]
+//! looks at processes and their metrics once a second. A [`Minter`] makes tokens that a cluster
+//! believes.
 
 mod guard;
 mod http;

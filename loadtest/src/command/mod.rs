@@ -1,9 +1,12 @@
 //! The commands, one file each.
 
-pub mod output;
+pub(crate) mod check;
+pub(crate) mod compare;
+pub(crate) mod output;
 mod plan;
+pub(crate) mod report;
 pub(crate) mod run;
-pub mod scenarios;
+pub(crate) mod scenarios;
 pub(crate) mod token_key;
-pub mod validate;
-pub mod verify;
+pub(crate) mod validate;
+pub(crate) mod verify;

@@ -173,3 +173,22 @@ pub enum ConnectError {
     #[error("refused: {0}")]
     Refused(String),
 }
+
+/// A device that was connected and is not any more has left its place within this.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
+
+/// The place of a device, which whoever is connected as it holds.
+///
+/// # Errors
+/// When somebody is.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn take_place<P>(
+    device: DeviceIndex,
+    place: Arc<tokio::sync::Mutex<P>>,
+) -> Result<tokio::sync::OwnedMutexGuard<P>, ConnectError> {
+    // The task of a connection that was dropped ends by itself, a little later.
+    let taken = tokio::time::timeout(LEAVES_WITHIN, place.lock_owned()).await;
+    taken.map_err(|_| ConnectError::Refused(format!("device {device} is connected already")))
+}

@@ -125,7 +125,8 @@ impl Driver for Mqtt {
             devices: Ability::Yes,
             resume: Ability::Yes,
             migration: match self.transport {
-                Transport::Quic => Ability::Yes,
+                Transport::Quic if self.shared.dialer.devices_per_socket() == 1 => Ability::Yes,
+                Transport::Quic => Ability::No("devices that share a UDP socket do not move alone"),
                 Transport::Tcp | Transport::Tls => {
                     Ability::No("a TCP connection ends with its port; use mqtt+quic://")
                 }
@@ -147,8 +148,7 @@ impl Driver for Mqtt {
         let place = Arc::clone(&self.places[device.place()]);
         let within = self.connect_within;
         Box::pin(async move {
-            // The one before leaves it when its task has ended.
-            let place = place.lock_owned().await;
+            let place = super::take_place(device, place).await?;
             let connecting = Connected::connect(shared, device, place, sink, within);
             connecting.await.map(|device| Box::new(device) as Box<dyn Device>)
         })

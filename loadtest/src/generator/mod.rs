@@ -326,3 +326,6 @@ fn scaled(rate: &PhaseRate, share: f64) -> PhaseRate {
     };
     PhaseRate { rate: rate.rate * share, process, duration: rate.duration }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,6 +19,8 @@ use super::mouth::Mouth;
 
 /// A pacer that waits longer than this looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The "niceness" of the pacer; 0 is usual, -20 the least that there is.
+const PRIORITY: i32 = -15;
 
 /// Says what the mouth has to say at each arrival, counted from `began_ns`, and gives it back.
 ///
@@ -43,6 +45,7 @@ pub(super) async fn pace(
     let thread = thread::Builder::new()
         .name("pacer".into())
         .spawn(move || {
+            go_first();
             for at in arrivals {
                 let intended_ns = began_ns + nanoseconds(at);
                 if !wait_until(&clock, intended_ns, &seen) {
@@ -64,6 +67,14 @@ pub(super) async fn pace(
     };
     let _ = thread.join();
     mouth.context("the thread that keeps the times panicked")
+}
+
+/// Lets this thread go before others that want to run, where the system allows it: it needs little,
+/// and what it is late is not the cluster's fault. On Linux a priority is the calling thread's.
+fn go_first() {
+    if let Err(error) = rustix::process::setpriority_process(None, PRIORITY) {
+        tracing::debug!(%error, "the pacer has no more priority than others");
+    }
 }
 
 /// Waits until this time; false when it is to stop instead.

@@ -1,3 +1,5 @@
+//! Populations and what they send.
+
 #![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeSet, sync::Arc};

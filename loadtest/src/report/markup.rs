@@ -13,7 +13,7 @@ pub(super) use put;
 
 /// A text as it stands between tags and within quoted attributes.
 #[derive(Clone, Copy, Debug)]
-pub struct Escaped<'a>(pub &'a str);
+pub(super) struct Escaped<'a>(pub(super) &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -36,7 +36,7 @@ impl Display for Escaped<'_> {
 
 /// Data as it stands within a `script` element: no `<` can end it.
 #[must_use]
-pub fn script_data(value: &serde_json::Value) -> String {
+pub(super) fn script_data(value: &serde_json::Value) -> String {
     value.to_string().replace('<', "\\u003c")
 }
 

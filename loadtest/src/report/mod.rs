@@ -9,19 +9,17 @@ pub mod slo;
 pub mod summary;
 mod svg;
 
-use std::{fs, path::{Path, PathBuf}};
+use std::{fs, path::Path};
 
 use anyhow::Context;
 
 use summary::Summary;
 
-/// Writes `report.html` into the folder of a run.
+/// Writes the report of a run into a file, usually [`html::FILE`] in the run's folder.
 ///
 /// # Errors
-/// When the folder cannot be written.
-pub fn write_html(summary: &Summary, folder: &Path) -> anyhow::Result<PathBuf> {
-    let path = folder.join(html::FILE);
-    fs::write(&path, html::render(summary))
-        .with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+/// When the file cannot be written.
+pub fn write_html(summary: &Summary, path: &Path) -> anyhow::Result<()> {
+    fs::write(path, html::render(summary))
+        .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -200,11 +200,7 @@ fn three_digits(value: f64) -> String {
 }
 
 fn without_trailing_zeros(number: &str) -> &str {
-    if number.contains('.') {
-        number.trim_end_matches('0').trim_end_matches('.')
-    } else {
-        number
-    }
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }
 
 #[cfg(test)]
@@ -218,7 +214,14 @@ mod tests {
             .map(latency)
             .collect();
         let expected = [
-            "0 µs", "7 µs", "999 µs", "1.00 ms", "3.14 ms", "100 ms", "1.00 s", "61.0 s",
+            "0 µs",
+            "7 µs",
+            "999 µs",
+            "1.00 ms",
+            "3.14 ms",
+            "100 ms",
+            "1.00 s",
+            "61.0 s",
             "2 min 5 s",
         ];
         assert_eq!(said, expected);

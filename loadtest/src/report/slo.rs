@@ -1,6 +1,9 @@
 //! Whether the figures of a phase keep the bounds that were set.
 
-use super::summary::{self, Kind, Percentiles, Phase, SloResult};
+use super::{
+    number,
+    summary::{self, Kind, Percentiles, Phase, SloResult},
+};
 use crate::scenario::{Bound, Figure, Point, Slo, Unit};
 
 /// Judges a phase by each bound, in the order of the bounds.
@@ -81,17 +84,27 @@ fn unit(unit: Unit) -> summary::Unit {
     }
 }
 
-/// A missed bound as a sentence.
+/// A missed bound as a sentence, without the phase.
 #[must_use]
-pub fn missed(phase: &str, result: &SloResult) -> String {
+pub fn missed(result: &SloResult) -> String {
     let name = result.name.replace('_', " ");
+    let bound = number::bound(result.unit, result.bound);
     let sign = if result.is_floor() { "at least" } else { "at most" };
-    let bound = super::number::bound(result.unit, result.bound);
     match result.measured {
         Some(value) => {
-            let value = super::number::of(result.unit, value);
-            format!("{phase}: {name} is {value}, and must be {sign} {bound}.")
+            let value = number::of(result.unit, value);
+            format!("{name} is {value}, and must be {sign} {bound}.")
         }
-        None => format!("{phase}: {name} must be {sign} {bound}, and nothing of it was seen."),
+        None => format!("{name} must be {sign} {bound}, and nothing of the kind was seen."),
     }
+}
+
+/// A bound and what was measured, in a few words: `end to end p99 1.20 ms, at most 20 ms`.
+#[must_use]
+pub fn says(result: &SloResult) -> String {
+    let name = result.name.replace('_', " ");
+    let bound = number::bound(result.unit, result.bound);
+    let sign = if result.is_floor() { "at least" } else { "at most" };
+    let measured = result.measured.map(|value| number::of(result.unit, value));
+    format!("{name} {}, {sign} {bound}", measured.unwrap_or("not seen".to_owned()))
 }

@@ -185,10 +185,7 @@ impl Plot {
             );
         }
         let base = TOP + self.height;
-        put!(
-            out,
-            "<line class=\"base\" x1=\"0\" x2=\"100%\" y1=\"{base}\" y2=\"{base}\"/>",
-        );
+        put!(out, "<line class=\"base\" x1=\"0\" x2=\"100%\" y1=\"{base}\" y2=\"{base}\"/>",);
         for tick in &self.x.ticks {
             let class = match tick.rank {
                 Rank::Major => "tick",

@@ -1,3 +1,5 @@
+//! Scenario files: what is read, and what is shipped.
+
 #![allow(clippy::unwrap_used)]
 
 mod demands;
@@ -162,7 +164,14 @@ proptest! {
         let damaged = format!("{}{put}{}", &text[..start], &text[end..]);
         match parse(&damaged) {
             Err(problems) => prop_assert!(!problems.to_string().is_empty()),
-            Ok(scenario) => prop_assert!(!scenario.phases.is_empty()),
+            Ok(scenario) => {
+                prop_assert!(!scenario.phases.is_empty());
+                if scenario.population.users <= 500
+                    && let Err(problems) = demands::of(&scenario)
+                {
+                    prop_assert!(!problems.to_string().is_empty());
+                }
+            }
         }
     }
 }

@@ -7,8 +7,9 @@ use std::{sync::mpsc, time::Duration};
 
 use loadtest::{
     clock::RunClock,
-    cluster::{Act, Sampler, State, Watched},
+    cluster::{self, Act, LocalCluster, Sampler, Settings, State, Watched},
     driver::{Ability, Driver as _, Outcome},
+    scenario::{self, ClusterKind},
 };
 use stage::{Stage, numbered, send};
 
@@ -181,4 +182,28 @@ async fn a_sampler_sees_what_a_server_uses_and_that_it_is_gone() {
     let gone = std::iter::repeat_with(next).find(|sample| !sample.processes[1].is_up).unwrap();
     assert!(gone.processes[1].figures.is_empty() && gone.processes[0].is_up);
     sampler.unwrap().end();
+}
+
+#[tokio::test]
+async fn a_cluster_that_does_not_start_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let base = folder.path().join("base.toml");
+    let nowhere = "[\"127.0.0.1:9\"]";
+    let engines = format!(
+        "[kafka]\nbrokers = {nowhere}\n[cql]\nnodes = {nowhere}\n[redis]\nnodes = {nowhere}\n"
+    );
+    std::fs::write(&base, engines).unwrap();
+    let on_engines = ClusterKind::Engines { edges: 1, workers: 1 };
+    for (kind, engines, set, why) in [
+        (ClusterKind::OneMachine, None, "edge.connections_max=0", "connections_max"),
+        (on_engines, None, "telemetry.level=info", "cargo xtask engines up"),
+        (on_engines, Some(base), "telemetry.level=info", "Kafka did not answer"),
+    ] {
+        let cluster = scenario::Cluster { kind, set: vec![set.to_owned()] };
+        let posthorn = cluster::posthorn(None).unwrap();
+        let folder = folder.path().to_owned();
+        let settings = Settings { posthorn, folder, cluster, engines };
+        let problem = format!("{:#}", LocalCluster::start(&settings).await.unwrap_err());
+        assert!(problem.contains(why), "{problem}");
+    }
 }

@@ -13,7 +13,7 @@ use link::tls::Roots;
 
 use super::{Args, DriverName};
 use crate::{
-    cluster::{self, Layout, LocalCluster, Minter, Settings, Target, TokenKey},
+    cluster::{self, LocalCluster, Minter, Settings, Target, TokenKey},
     driver::{
         Driver,
         mqtt::{self, Mqtt},
@@ -125,12 +125,12 @@ impl Started {
             return Ok(Self { cluster: None, folder: None, target, words, version: None });
         }
         let posthorn = cluster::posthorn(args.posthorn.as_deref())?;
-        let layout = layout(args, scenario)?;
+        check_engines(args, scenario)?;
         let settings = Settings {
             posthorn: posthorn.clone(),
             folder: folder.join("cluster"),
-            layout,
-            set: scenario.cluster.set.clone(),
+            cluster: scenario.cluster.clone(),
+            engines: args.engines.clone(),
         };
         let cluster = LocalCluster::start(&settings).await?;
         let names: Vec<_> = cluster.processes().iter().map(|process| process.name()).collect();
@@ -146,14 +146,10 @@ impl Started {
     }
 }
 
-fn layout(args: &Args, scenario: &Scenario) -> anyhow::Result<Layout> {
+/// What a scenario cannot do without must be named before anything is started.
+fn check_engines(args: &Args, scenario: &Scenario) -> anyhow::Result<()> {
     match (scenario.cluster.kind, &args.engines) {
-        (ClusterKind::OneMachine, _) => Ok(Layout::OneMachine),
-        (ClusterKind::Engines { edges, workers }, Some(base)) => Ok(Layout::Engines {
-            edges: u16::try_from(edges)?,
-            workers: u16::try_from(workers)?,
-            base: base.clone(),
-        }),
+        (ClusterKind::OneMachine, _) | (ClusterKind::Engines { .. }, Some(_)) => Ok(()),
         (ClusterKind::Engines { .. }, None) => bail!(
             "the scenario {} needs a cluster on Kafka, a database and Redis: start engines by \
              `cargo xtask engines up DIR` and name them by --engines DIR/posthorn.toml",

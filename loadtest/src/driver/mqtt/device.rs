@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use mqtt5_protocol::packet::pingreq::PingReqPacket;
 use quinn::Endpoint;
@@ -55,7 +55,6 @@ pub(super) struct Shared {
 /// A connected device.
 pub(super) struct Connected {
     shared: Arc<Shared>,
-    device: DeviceIndex,
     sends: mpsc::Sender<Sending>,
     leave: CancellationToken,
     endpoint: SharedEndpoint,
@@ -113,7 +112,7 @@ impl Connected {
         };
         let mut task = JoinSet::new();
         task.spawn(run.run(wire));
-        Ok(Self { shared, device, sends, leave, endpoint, pace, task })
+        Ok(Self { shared, sends, leave, endpoint, pace, task })
     }
 }
 
@@ -127,12 +126,12 @@ impl Device for Connected {
 
     fn rebind(&self) -> anyhow::Result<()> {
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let endpoint = endpoint.with_context(|| {
-            format!(
-                "device {} of {} has no UDP port to change: only mqtt+quic:// connections move",
-                self.device, self.shared.prefix
-            )
-        })?;
+        let endpoint = endpoint.context("only connections to mqtt+quic:// change their port")?;
+        let sharing = self.shared.dialer.devices_per_socket();
+        ensure!(
+            sharing == 1,
+            "each UDP socket is shared by {sharing} devices, which all would move"
+        );
         dial::rebind(&endpoint).context("changing the UDP port")
     }
 
@@ -369,3 +368,6 @@ impl Drop for Run {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

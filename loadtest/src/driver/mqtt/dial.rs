@@ -92,6 +92,14 @@ impl Dialer {
         Ok(Self { target, security })
     }
 
+    /// How many devices share a UDP socket; none with TCP.
+    pub(super) fn devices_per_socket(&self) -> u32 {
+        match &self.security {
+            Security::None | Security::Tls(..) => 0,
+            Security::Quic(_, sockets) => sockets.devices_each.get(),
+        }
+    }
+
     /// Connects a device; the higher the attempt, the further in the list of the host's addresses.
     ///
     /// # Errors
@@ -198,3 +206,6 @@ fn any_port() -> io::Result<UdpSocket> {
 pub(super) fn rebind(endpoint: &Endpoint) -> io::Result<()> {
     endpoint.rebind(any_port()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,9 +318,10 @@ impl Session {
     fn answered(&mut self, packet: &PubAckPacket, out: &mut BytesMut, told: &mut Vec<Told>) {
         // An identifier of nothing: the answer to a marker of the connection before.
         if let Some(Waiting::Part(part)) = self.window.take(packet.packet_id) {
-            let outcome = match packet.reason_code {
-                ReasonCode::Success => Outcome::Accepted,
-                why => Outcome::Rejected(format!("{why:?}")),
+            let outcome = if packet.reason_code == ReasonCode::Success {
+                Outcome::Accepted
+            } else {
+                Outcome::Rejected(format!("{:?}", packet.reason_code))
             };
             self.settle(&part, outcome, told);
         }

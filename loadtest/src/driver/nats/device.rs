@@ -1,18 +1,10 @@
 //! One device: a connection, its consumer, and the answers it waits for.
 
-use std::{collections::BTreeSet, ops::ControlFlow, pin::Pin, sync::Arc, time::Duration};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use async_nats::{
-    Client, ConnectErrorKind, Event, Message, Subscriber,
-    jetstream::{
-        self, Context,
-        consumer::{Consumer, push},
-        context::{ContextBuilder, PublishAckFuture, PublishError, PublishErrorKind},
-        stream::ConsumerErrorKind,
-    },
-};
+use async_nats::{Event, Message};
 use bytes::Bytes;
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::StreamExt as _;
 use tokio::{
     sync::{OwnedMutexGuard, mpsc},
     task::JoinSet,
@@ -20,11 +12,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{ANSWER_WITHIN, Ground, UNANSWERED_MAX};
+use super::{
+    Ground,
+    link::{self, Link},
+    unanswered::{Answer, Unanswered},
+};
 use crate::{
     driver::{
         BoxFuture, ConnectError, Device, Outcome, SendError, Sink, Told,
-        answers::Answers,
         backoff::Backoff,
         pause::{Pace, Pause},
         topics,
@@ -35,8 +30,6 @@ use crate::{
 
 /// As many sends wait for the device's task before no more are taken.
 const SENDS_WAITING_MAX: usize = 1024;
-/// What the connection tells of itself; when full, it tells no more until there is room.
-const EVENTS_MAX: usize = 16;
 /// A device that leaves waits this long for the answers to what it sent.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 /// A device that has left waits this long for the last deliveries and for its last words to be
@@ -60,13 +53,6 @@ struct Sending {
     payload: Bytes,
 }
 
-/// One part of a message was answered.
-struct Answer {
-    ticket: u64,
-    parts: u8,
-    outcome: Outcome,
-}
-
 impl Connected {
     /// Connects a device, and makes its consumer the first time.
     ///
@@ -80,8 +66,8 @@ impl Connected {
         device: DeviceIndex,
         sink: Sink,
     ) -> Result<Self, ConnectError> {
-        // The one before leaves it when its task has ended.
-        let mut consumer = Arc::clone(&ground.consumers[device.place()]).lock_owned().await;
+        let place = Arc::clone(&ground.consumers[device.place()]);
+        let mut consumer = crate::driver::take_place(device, place).await?;
         let mut backoff = Backoff::new(device);
         let mut last = ConnectError::Unreachable("nothing was tried".to_owned());
         let open = async {
@@ -108,7 +94,7 @@ impl Connected {
             sends: receiver,
             leave: leave.clone(),
             pause: Pause::new(pace.clone()),
-            waiting: Waiting::default(),
+            unanswered: Unanswered::default(),
             _consumer: consumer,
         };
         let mut task = JoinSet::new();
@@ -143,72 +129,6 @@ impl Device for Connected {
     }
 }
 
-/// A connection with its consumer.
-struct Link {
-    client: Client,
-    context: Context,
-    events: mpsc::Receiver<Event>,
-    consumer: Consumer<push::Config>,
-    deliveries: Subscriber,
-}
-
-impl Link {
-    async fn open(
-        ground: &Ground,
-        device: DeviceIndex,
-        has_consumer: &mut bool,
-    ) -> Result<Self, ConnectError> {
-        let (teller, events) = mpsc::channel(EVENTS_MAX);
-        let options = ground.options(&format!("lt-{:016x}-{device}", ground.run));
-        let options = options.event_callback(move |event| {
-            let teller = teller.clone();
-            async move {
-                // Without a receiver the device is gone, and so is who would want to know.
-                let _ = teller.send(event).await;
-            }
-        });
-        let client = options.connect(&ground.server).await.map_err(|error| {
-            let why = error.to_string();
-            match error.kind() {
-                ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::ServerParse
-                | ConnectErrorKind::Tls => ConnectError::Refused(why),
-                ConnectErrorKind::Dns
-                | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects => ConnectError::Unreachable(why),
-            }
-        })?;
-        let context = ContextBuilder::new()
-            .timeout(ANSWER_WITHIN)
-            .max_ack_inflight(2 * UNANSWERED_MAX)
-            .build(client.clone());
-        ground.make_stream(&context).await?;
-        let config = ground.consumer(device);
-        let subject = config.deliver_subject.clone();
-        let consumer = if *has_consumer {
-            let name = config.durable_name.unwrap_or_default();
-            let found = context.get_consumer_from_stream(name, &ground.stream).await;
-            found.map_err(|error| ConnectError::Unreachable(format!("no consumer: {error}")))?
-        } else {
-            let made = context.create_consumer_on_stream(config, &ground.stream).await;
-            made.map_err(|error| {
-                let why = format!("no consumer: {error}");
-                match error.kind() {
-                    ConsumerErrorKind::JetStream(_) => ConnectError::Refused(why),
-                    _ => ConnectError::Unreachable(why),
-                }
-            })?
-        };
-        *has_consumer = true;
-        let deliveries = client.subscribe(subject).await;
-        let deliveries =
-            deliveries.map_err(|error| ConnectError::Unreachable(error.to_string()))?;
-        Ok(Self { client, context, events, consumer, deliveries })
-    }
-}
-
 /// What the task of a device holds.
 struct Run {
     ground: Arc<Ground>,
@@ -218,17 +138,9 @@ struct Run {
     sends: mpsc::Receiver<Sending>,
     leave: CancellationToken,
     pause: Pause,
-    waiting: Waiting,
+    unanswered: Unanswered,
     /// Held for as long as the device is connected.
     _consumer: OwnedMutexGuard<bool>,
-}
-
-/// Answers that are still to come.
-#[derive(Default)]
-struct Waiting {
-    tickets: BTreeSet<u64>,
-    parts: FuturesUnordered<Pin<Box<dyn Future<Output = Answer> + Send>>>,
-    answers: Answers,
 }
 
 /// Whether messages may be waiting for the device.
@@ -242,7 +154,7 @@ impl Run {
         self.sink.hear(self.device, Told::Up);
         let info = self.link.consumer.cached_info();
         let mut backlog = Backlog { ask: None };
-        if is_empty(info) {
+        if link::is_empty(info) {
             self.sink.hear(self.device, Told::CaughtUp);
         } else {
             backlog.begin();
@@ -256,10 +168,10 @@ impl Run {
         tokio::pin!(given_up);
         loop {
             let is_leaving = leave.is_cancelled();
-            if is_leaving && self.sends.is_empty() && self.waiting.tickets.is_empty() {
+            if is_leaving && self.sends.is_empty() && self.unanswered.is_empty() {
                 break;
             }
-            let has_room = is_up && self.waiting.parts.len() < UNANSWERED_MAX;
+            let has_room = is_up && self.unanswered.has_room();
             let is_paused = self.pause.is_on();
             let step = tokio::select! {
                 biased;
@@ -268,7 +180,7 @@ impl Run {
                 event = self.link.events.recv() => {
                     self.event(event, &mut is_up, &mut backlog)
                 }
-                Some(answer) = self.waiting.parts.next() => {
+                answer = self.unanswered.next(), if !self.unanswered.is_empty() => {
                     self.answered(answer);
                     ControlFlow::Continue(())
                 }
@@ -332,20 +244,15 @@ impl Run {
         let Sending { ticket, to, payload } = send;
         let (first, second) = topics::parts(&self.ground.population, self.device, to);
         let parts = 1 + u8::from(second.is_some());
-        self.waiting.tickets.insert(ticket);
         for topic in std::iter::once(first).chain(second) {
             let subject = self.ground.subject_of(topic);
-            match self.link.context.publish(subject, payload.clone()).await {
-                Ok(answer) => self.waiting.parts.push(wait(ticket, parts, answer)),
-                Err(error) => self.answered(Answer { ticket, parts, outcome: outcome(&error) }),
-            }
+            let asked = self.link.context.publish(subject, payload.clone()).await;
+            self.unanswered.add(ticket, parts, asked);
         }
     }
 
     fn answered(&mut self, answer: Answer) {
-        let Answer { ticket, parts, outcome } = answer;
-        if let Some(outcome) = self.waiting.answers.part(ticket, parts, outcome) {
-            self.waiting.tickets.remove(&ticket);
+        if let Some((ticket, outcome)) = self.unanswered.take(answer) {
             self.sink.hear(self.device, Told::Outcome { ticket, outcome });
         }
     }
@@ -367,7 +274,7 @@ impl Run {
     /// Asks whether messages are waiting.
     async fn ask(&mut self, backlog: &mut Backlog) {
         match self.link.consumer.get_info().await {
-            Ok(info) if is_empty(&info) => {
+            Ok(info) if link::is_empty(&info) => {
                 backlog.ask = None;
                 self.sink.hear(self.device, Told::CaughtUp);
             }
@@ -396,7 +303,7 @@ impl Run {
 /// What became of sends nobody will answer any more.
 impl Drop for Run {
     fn drop(&mut self) {
-        for ticket in std::mem::take(&mut self.waiting.tickets) {
+        for ticket in self.unanswered.give_up() {
             let outcome = Outcome::Unknown;
             self.sink.hear(self.device, Told::Outcome { ticket, outcome });
         }
@@ -422,40 +329,5 @@ impl Backlog {
             }
             None => std::future::pending().await,
         }
-    }
-}
-
-fn is_empty(info: &jetstream::consumer::Info) -> bool {
-    info.num_pending == 0 && info.num_ack_pending == 0
-}
-
-fn wait(
-    ticket: u64,
-    parts: u8,
-    answer: PublishAckFuture,
-) -> Pin<Box<dyn Future<Output = Answer> + Send>> {
-    answer
-        .into_future()
-        .map(move |answered| {
-            let outcome = match answered {
-                Ok(_) => Outcome::Accepted,
-                Err(error) => outcome(&error),
-            };
-            Answer { ticket, parts, outcome }
-        })
-        .boxed()
-}
-
-/// What a failed publish means.
-fn outcome(error: &PublishError) -> Outcome {
-    match error.kind() {
-        // The answer is missing, not the message.
-        PublishErrorKind::TimedOut | PublishErrorKind::BrokenPipe => Outcome::Unknown,
-        PublishErrorKind::StreamNotFound
-        | PublishErrorKind::WrongLastMessageId
-        | PublishErrorKind::WrongLastSequence
-        | PublishErrorKind::MaxAckPending
-        | PublishErrorKind::MaxPayloadExceeded
-        | PublishErrorKind::Other => Outcome::Rejected(error.to_string()),
     }
 }

@@ -135,10 +135,7 @@ fn bounds_by_time(summary: &Summary, kind: Kind) -> Vec<Bound> {
 fn write_curves(out: &mut String, summary: &Summary) {
     let most = summary.curves.iter().map(|curve| curve.count).max().unwrap_or_default();
     let values = || summary.curves.iter().flat_map(|curve| &curve.points).map(|point| point.us);
-    let y = Axis::latency(
-        values().min().unwrap_or(1) as f64,
-        values().max().unwrap_or(1) as f64,
-    );
+    let y = Axis::latency(values().min().unwrap_or(1) as f64, values().max().unwrap_or(1) as f64);
     out.push_str("<div class=\"pair\">\n");
     for (place, phase) in summary.measured() {
         let curves: Vec<_> = summary.curves.iter().filter(|curve| curve.phase == place).collect();

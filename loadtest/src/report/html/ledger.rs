@@ -56,11 +56,7 @@ fn write_list(out: &mut String, title: &str, class: &str, figures: &[(&str, u64)
     put!(out, "<div class=\"{class}\"><h3>{title}</h3><dl class=\"ledger\">");
     for (name, count) in figures {
         let class = if *count == 0 { "zero" } else { "some" };
-        put!(
-            out,
-            "<div class=\"{class}\"><dt>{name}</dt><dd>{}</dd></div>",
-            number::count(*count)
-        );
+        put!(out, "<div class=\"{class}\"><dt>{name}</dt><dd>{}</dd></div>", number::count(*count));
     }
     out.push_str("</dl></div>\n");
 }

@@ -37,9 +37,7 @@ pub(super) fn write(out: &mut String, summary: &Summary) {
 
 fn loads(summary: &Summary, value: fn(&Load) -> f64) -> Vec<Series> {
     let line = |name: &str, load: fn(&Interval) -> Option<Load>| {
-        Series::over(name, name, &summary.intervals, |interval| {
-            load(interval).as_ref().map(value)
-        })
+        Series::over(name, name, &summary.intervals, |interval| load(interval).as_ref().map(value))
     };
     vec![
         line("generator", |interval| interval.generator),

@@ -105,11 +105,8 @@ impl Table {
         for row in &self.rows {
             put!(out, "<tr class=\"{}\">", row.class);
             for (place, (cell, column)) in row.cells.iter().zip(&self.columns).enumerate() {
-                let (open, close) = if place == 0 {
-                    ("th scope=\"row\"", "th")
-                } else {
-                    ("td", "td")
-                };
+                let (open, close) =
+                    if place == 0 { ("th scope=\"row\"", "th") } else { ("td", "td") };
                 put!(out, "<{open}{}>", column.class());
                 match cell {
                     Cell::Text(text) => put!(out, "{}", Escaped(text)),

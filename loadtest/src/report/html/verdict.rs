@@ -170,7 +170,8 @@ fn of_phase(summary: &Summary, phase: &Phase) -> String {
 }
 
 fn latency(summary: &Summary, kind: Kind) -> Option<Tile> {
-    let phases = summary.measured().filter_map(|(_, phase)| Some((phase, phase.latency.get(kind)?)));
+    let phases =
+        summary.measured().filter_map(|(_, phase)| Some((phase, phase.latency.get(kind)?)));
     let (phase, worst) = phases.max_by_key(|(_, percentiles)| percentiles.p99_us)?;
     let title = match kind {
         Kind::EndToEnd => "End to end",
@@ -191,9 +192,8 @@ fn latency(summary: &Summary, kind: Kind) -> Option<Tile> {
 }
 
 fn rate(summary: &Summary) -> Option<Tile> {
-    let by_rate = |a: &&Phase, b: &&Phase| {
-        a.rates.accepted_per_s.total_cmp(&b.rates.accepted_per_s)
-    };
+    let by_rate =
+        |a: &&Phase, b: &&Phase| a.rates.accepted_per_s.total_cmp(&b.rates.accepted_per_s);
     let phase = summary.measured().map(|(_, phase)| phase).max_by(by_rate)?;
     let kept = phase.counts.accepted as f64 / phase.counts.intended.max(1) as f64;
     Some(Tile {

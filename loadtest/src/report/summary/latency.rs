@@ -209,13 +209,14 @@ impl Curve {
     /// That of a histogram of microseconds; `None` when it is empty.
     #[must_use]
     pub fn of(phase: usize, kind: Kind, histogram: &Histogram<u64>) -> Option<Self> {
-        let points = histogram
+        let mut points: Vec<_> = histogram
             .iter_quantiles(STEPS_PER_HALF)
             .map(|step| CurvePoint {
                 quantile: step.quantile(),
                 us: step.value_iterated_to().min(histogram.max()),
             })
             .collect();
+        points.dedup();
         (!histogram.is_empty()).then(|| Self { phase, kind, count: histogram.len(), points })
     }
 }

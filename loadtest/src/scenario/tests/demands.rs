@@ -1,3 +1,5 @@
+//! The sums, and what is refused for them.
+
 use std::sync::Arc;
 
 use super::*;
@@ -72,7 +74,8 @@ test.toml:4:1: population.users: 30,000 devices are more than may be connected f
   Lower population.users, or raise it: [cluster] set = [\"edge.connections_per_ip_max=30000\"]",
     );
     assert!(against(&parse(&text).unwrap(), Servers::Elsewhere).is_ok());
-    let set = "[cluster]\nset = ['edge.connections_max=30000', 'edge.connections_per_ip_max = 30_000']\n[population]";
+    let set = "[cluster]\nset = ['edge.connections_max=30000', 'edge.connections_per_ip_max = \
+30_000']\n[population]";
     assert!(of(&parse(&text.replace("[population]", set)).unwrap()).is_ok());
 }
 

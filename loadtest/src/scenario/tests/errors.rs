@@ -1,3 +1,5 @@
+//! What each mistake is told, word by word.
+
 use super::*;
 
 /// What is said about [`LEAST`] after a change.
@@ -55,11 +57,16 @@ test.toml:5:1: phase.load.rate: it is missing
 
 #[test]
 fn a_duration_without_a_unit_is_told_what_one_looks_like() {
-    check("\"10s\"", "10", "\
-test.toml:7:1: phase.load.duration: it is 10, not a duration such as \"5ms\", \"10s\", \"2m\", \"1h\" or \"1.5h\"
+    check(
+        "\"10s\"",
+        "10",
+        "\
+test.toml:7:1: phase.load.duration: it is 10, not a duration such as \"5ms\", \"10s\", \"2m\", \
+\"1h\" or \"1.5h\"
   |
 7 | duration = 10
-  | ^^^^^^^^^^^^^");
+  | ^^^^^^^^^^^^^",
+    );
 }
 
 #[test]
@@ -80,7 +87,9 @@ fn everything_that_is_wrong_is_told_at_once_in_the_order_of_the_file() {
     let text = LEAST
         .replace("users = 10", "users = 0\nonline = 2")
         .replace("rate = 5", "rate = -5\narrivals = \"poison\"");
-    check_file(&text, "\
+    check_file(
+        &text,
+        "\
 test.toml:4:1: population.users: it is 0, not a whole number from 1 to 1,000,000
   |
 4 | users = 0
@@ -96,28 +105,39 @@ test.toml:9:1: phase.load.rate: it is -5, not a number from 0 to 10,000,000
 9 | rate = -5
   | ^^^^^^^^^
 
-test.toml:10:1: phase.load.arrivals: it is \"poison\", not one of \"poisson\", \"constant\", { sine = { .. \
+test.toml:10:1: phase.load.arrivals: it is \"poison\", not one of \"poisson\", \"constant\", { \
+sine = { .. \
 } }, { steps = [..] }; did you mean \"poisson\"?
    |
 10 | arrivals = \"poison\"
-   | ^^^^^^^^^^^^^^^^^^^");
+   | ^^^^^^^^^^^^^^^^^^^",
+    );
 }
 
 #[test]
 fn payloads_that_cannot_be_are_refused() {
     let payload = |payload: &str| format!("[traffic]\npayload = {payload}\n[[phase]]");
-    check("[[phase]]", &payload("{ fixed = 40 }"), "\
-test.toml:6:13: traffic.payload.fixed: it is 40, not a size from 48 B to 64 KiB (48 B are the ledger's, to \
-know a message again)
+    check(
+        "[[phase]]",
+        &payload("{ fixed = 40 }"),
+        "\
+test.toml:6:13: traffic.payload.fixed: it is 40, not a size from 48 B to 64 KiB (48 B are the \
+ledger's, to know a message again)
   |
 6 | payload = { fixed = 40 }
-  |             ^^^^^^^^^^");
-    check("[[phase]]", &payload("{ fixed = 100, file = \"x\" }"), "\
+  |             ^^^^^^^^^^",
+    );
+    check(
+        "[[phase]]",
+        &payload("{ fixed = 100, file = \"x\" }"),
+        "\
 test.toml:6:1: traffic.payload: it must say sizes in exactly one way
   |
 6 | payload = { fixed = 100, file = \"x\" }
   | ^^^^^^^
-  One of { fixed = 256 }, { median = 200, p99 = 4000, max = 65536 } and { file = \"messages.txt\" }.");
+  One of { fixed = 256 }, { median = 200, p99 = 4000, max = 65536 } and { file = \
+\"messages.txt\" }.",
+    );
 }
 
 #[test]
@@ -145,6 +165,21 @@ test.toml:5:44: population.groups.members.max: a group cannot have 11 members
 5 | groups = { count = 1, members = { min = 2, max = 11 } }
   |                                            ^^^^^^^^
   There are 10 users.",
+    );
+}
+
+#[test]
+fn more_contacts_than_fit_the_memory_are_refused_with_the_sum() {
+    let many = "users = 1_000_000\ncontacts = { per_user = { min = 2, max = 51 } }";
+    check(
+        "users = 10",
+        many,
+        "\
+test.toml:5:36: population.contacts.per_user.max: these are more contacts than are kept in memory
+  |
+5 | contacts = { per_user = { min = 2, max = 51 } }
+  |                                    ^^^^^^^^
+  1,000,000 users with up to 51 contacts each: 51,000,000, at most 50,000,000.",
     );
 }
 
@@ -210,12 +245,18 @@ test.toml:12:1: phase.load.action.1.process: it runs then
    | ^^^^^^^^^^^^^^^^^^
   Add what is missing before, or leave this out.",
     );
-    check("rate = 5", &action("at = \"1s\"\ndo = \"explode\""), "\
-test.toml:11:1: phase.load.action.1.do: it is \"explode\", not one of \"disconnect\", \"reconnect\", \
-\"rebind\", \"drain-process\", \"kill\", \"stop\", \"cont\", \"start\", \"terminate\", \"command\", \"flood\"
+    check(
+        "rate = 5",
+        &action("at = \"1s\"\ndo = \"explode\""),
+        "\
+test.toml:11:1: phase.load.action.1.do: it is \"explode\", not one of \"disconnect\", \
+\"reconnect\", \
+\"rebind\", \"drain-process\", \"kill\", \"stop\", \"cont\", \"start\", \"terminate\", \
+\"command\", \"flood\"
    |
 11 | do = \"explode\"
-   | ^^^^^^^^^^^^^^");
+   | ^^^^^^^^^^^^^^",
+    );
 }
 
 #[test]

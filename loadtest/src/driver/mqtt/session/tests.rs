@@ -1,3 +1,6 @@
+//! Both halves of a session, stepped by hand.
+#![allow(clippy::wildcard_enum_match_arm)]
+
 use super::*;
 
 /// A session and the server's half of it.
