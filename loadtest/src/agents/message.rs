@@ -58,10 +58,10 @@ pub(super) enum Order {
     Spans { from: usize },
     /// Ends what goes on beside the load and brings everybody back.
     BringBack { grace_ms: u64 },
-    /// Disconnects everybody and ends the ledger.
-    Close { end: Ending },
-    /// Sends the ledger in pieces.
-    SendLedger,
+    /// Disconnects everybody.
+    Close,
+    /// Ends the ledger and sends it in pieces.
+    SendLedger { end: Ending },
     /// The run is over, and what was kept of it may go.
     Bye,
 }
@@ -158,8 +158,8 @@ pub(super) enum Answer {
     Done,
     /// Who it is.
     Welcome { version: u32, program: String, machine: Machine },
-    /// How it stands; when the latest delivery was heard.
-    Stands { standing: Standing, latest_ns: u64 },
+    /// How it stands, and how long nothing was delivered.
+    Stands { standing: Standing, quiet_ns: u64 },
     /// Sends that were never answered.
     Closed { unanswered: usize },
     /// How long the ledger is, and its digest.
