@@ -114,7 +114,7 @@ impl Run {
                 found(Outcome::GeneratorBound, Some(&phase.name), text);
             }
             for missed in phase.slo.iter().filter(|result| !result.kept) {
-                found(Outcome::Fail, Some(&phase.name), slo::missed(&phase.name, missed));
+                found(Outcome::Fail, Some(&phase.name), slo::missed(missed));
             }
         }
         let mut notes = written.notes;
