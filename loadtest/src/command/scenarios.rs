@@ -20,7 +20,7 @@ use crate::{
 
 /// What `scenarios` is told.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The one to explain; without it, all of them are listed
     name: Option<String>,
     /// Print its file, to make another of it
@@ -34,7 +34,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When there is no such scenario, something is wrong with it, or the result cannot be printed.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     output::print(&explain(args)?)?;
     Ok(Exit::Pass)
 }

@@ -19,7 +19,7 @@ use crate::{
 
 /// What `validate` is told.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The scenario: a file, or the name of one that comes with the program
     #[arg(value_name = "FILE")]
     scenario: String,
@@ -34,7 +34,7 @@ pub struct Args {
 ///
 /// # Errors
 /// When the result cannot be printed.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let servers = if args.elsewhere { Servers::Elsewhere } else { Servers::Started };
     let found = scenario::find(&args.scenario)
         .and_then(|scenario| Ok((demand(&scenario, servers)?, scenario)));

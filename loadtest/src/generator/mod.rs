@@ -46,9 +46,9 @@ use crate::{
 
 use crowd::{Crowd, Progress, action_random};
 use devices::Devices;
-use ear::Ear;
 pub use drain::Drained;
 pub(crate) use drain::{QUIET_NS, SETTLED_NS};
+use ear::Ear;
 use mouth::{Changes, Mouth};
 pub use play::Play;
 pub use returns::Stretch;
@@ -137,8 +137,7 @@ impl Generator {
         let recorder = Arc::new(Recorder::new());
         let ear = Arc::new(Ear::new(clock, run, Arc::clone(&devices), recorder, ledger));
         let changes = Arc::new(Changes::default());
-        let sends =
-            Sends::new(Arc::clone(&population), &scenario.traffic, &payloads, part.seed);
+        let sends = Sends::new(Arc::clone(&population), &scenario.traffic, &payloads, part.seed);
         let mouth = Mouth::new(
             &population,
             sends,
@@ -243,7 +242,8 @@ impl Generator {
                 self.aside().spawn(async move { crowd.disconnect(devices, over).await });
             }
             What::Reconnect { share, over } => {
-                let (devices, over) = (Crowd::draw(crowd.wanted(false), *share, &mut random), *over);
+                let (devices, over) =
+                    (Crowd::draw(crowd.wanted(false), *share, &mut random), *over);
                 crowd.expect_back(&devices);
                 self.aside().spawn(async move { crowd.reconnect(devices, over, None).await });
             }

@@ -83,8 +83,10 @@ impl Run {
         };
         if !ended.verdict.is_clean() {
             let found_kinds = ended.verdict.found();
-            let kinds: Vec<_> =
-                found_kinds.iter().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+            let kinds: Vec<_> = found_kinds
+                .iter()
+                .map(|(kind, count)| format!("{count} {}", kind.name()))
+                .collect();
             found(Outcome::Violation, None, format!("the ledger finds: {}", kinds.join(", ")));
         }
         for flaw in &ended.verdict.flaws {
@@ -114,7 +116,7 @@ impl Run {
                 found(Outcome::GeneratorBound, Some(&phase.name), text);
             }
             for missed in phase.slo.iter().filter(|result| !result.kept) {
-                found(Outcome::Fail, Some(&phase.name), slo::missed(&phase.name, missed));
+                found(Outcome::Fail, Some(&phase.name), slo::missed(missed));
             }
         }
         let mut notes = written.notes;
