@@ -93,7 +93,14 @@ pub fn verify(
     judge.conclude();
     let mut suspects = judge.suspects();
     if !suspects.is_empty() {
-        files.read(&mut |bytes| tell(Pass::Order, bytes), |record| suspects.take(record))?;
+        let streams = &judge.streams;
+        files.read(&mut |bytes| tell(Pass::Order, bytes), |record| {
+            if let What::Delivered { device, message } = record.what
+                && streams.may_hear(device, message)
+            {
+                suspects.take(device, message);
+            }
+        })?;
         judge.verdict.order_pairs_unjudged = suspects.given_up;
         for finding in suspects.judge() {
             judge.findings.add(&mut judge.verdict, finding);
