@@ -14,28 +14,28 @@ const LEAST_US: f64 = 1.0;
 
 /// An axis.
 #[derive(Clone, Debug)]
-pub struct Axis {
+pub(super) struct Axis {
     scale: Scale,
     /// The values that are named, in their order.
-    pub ticks: Vec<Tick>,
+    pub(super) ticks: Vec<Tick>,
     /// What it shows and in which unit, when the ticks do not say.
-    pub title: &'static str,
+    pub(super) title: &'static str,
 }
 
 /// A value named beside an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Tick {
+pub(super) struct Tick {
     /// Where, from 0 to 1.
-    pub place: f64,
+    pub(super) place: f64,
     /// What it says.
-    pub label: String,
+    pub(super) label: String,
     /// Whether it may be left out where there is little room.
-    pub rank: Rank,
+    pub(super) rank: Rank,
 }
 
 /// Whether a tick may be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rank {
+pub(super) enum Rank {
     /// Always shown.
     Major,
     /// Left out on a narrow page.
@@ -52,7 +52,7 @@ enum Scale {
 impl Axis {
     /// From 0 to a round value that is not below `most`.
     #[must_use]
-    pub fn linear(most: f64, unit: Unit) -> Self {
+    pub(super) fn linear(most: f64, unit: Unit) -> Self {
         let most = if most.is_finite() && most > 0.0 { most } else { 1.0 };
         let base = base_of(most, unit);
         let step = (round_step(most / base / TICKS) * base).max(least_step(unit));
@@ -66,7 +66,7 @@ impl Axis {
 
     /// Latencies from `least` to `most` microseconds, by powers.
     #[must_use]
-    pub fn latency(least_us: f64, most_us: f64) -> Self {
+    pub(super) fn latency(least_us: f64, most_us: f64) -> Self {
         let least = if least_us.is_finite() { least_us.max(LEAST_US) } else { LEAST_US };
         let most = if most_us.is_finite() { most_us.max(least) } else { least };
         let low = one_two_five().take_while(|value| *value <= least).last().unwrap_or(LEAST_US);
@@ -84,7 +84,7 @@ impl Axis {
 
     /// Seconds since the run began.
     #[must_use]
-    pub fn time(begin_s: f64, end_s: f64) -> Self {
+    pub(super) fn time(begin_s: f64, end_s: f64) -> Self {
         let low = if begin_s.is_finite() { begin_s } else { 0.0 };
         let high = if end_s.is_finite() && end_s > low { end_s } else { low + 1.0 };
         let scale = Scale::Linear { low, high };
@@ -108,7 +108,7 @@ impl Axis {
 
     /// Percentiles, each nine more as far from the last, up to what `count` values can show.
     #[must_use]
-    pub fn nines(count: u64) -> Self {
+    pub(super) fn nines(count: u64) -> Self {
         let high = (count.max(1) as f64).log10().clamp(2.0, 8.0);
         let scale = Scale::Nines { high };
         let values = [0.5, 0.9, 0.99, 0.999, 0.9999, 0.999_99, 0.999_999, 0.999_999_9];
@@ -125,7 +125,7 @@ impl Axis {
 
     /// Where a value is, from 0 to 1; a value beyond an end, or no number, is at that end.
     #[must_use]
-    pub fn place(&self, value: f64) -> f64 {
+    pub(super) fn place(&self, value: f64) -> f64 {
         self.scale.place(value)
     }
 }
@@ -133,7 +133,7 @@ impl Axis {
 impl Axis {
     /// What a script needs to say a place of this axis: the kind of scale and its ends.
     #[must_use]
-    pub fn for_script(&self) -> serde_json::Value {
+    pub(super) fn for_script(&self) -> serde_json::Value {
         match self.scale {
             Scale::Linear { low, high } => serde_json::json!(["linear", low, high]),
             Scale::Log { low, high } => serde_json::json!(["log", low, high]),
@@ -191,7 +191,7 @@ impl Clock {
 
 /// How a moment of a run is said, as on the axis of time.
 #[must_use]
-pub fn moment(s: f64) -> String {
+pub(super) fn moment(s: f64) -> String {
     if s < 120.0 { format!("{s:.1} s") } else { Clock::of(s, 1.0).label(s) }
 }
 

@@ -7,27 +7,27 @@ const STRETCHES: usize = 360;
 
 /// A line of a plot.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Series {
+pub(super) struct Series {
     /// What stands beside its end.
-    pub name: String,
+    pub(super) name: String,
     /// How it is drawn: classes of the style sheet.
-    pub style: String,
+    pub(super) style: String,
     /// Its points in the order of x.
-    pub points: Vec<Point>,
+    pub(super) points: Vec<Point>,
 }
 
 /// A point of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Point {
+pub(super) struct Point {
     /// Along.
-    pub x: f64,
+    pub(super) x: f64,
     /// Up; `None` interrupts the line.
-    pub y: Option<f64>,
+    pub(super) y: Option<f64>,
 }
 
 impl Series {
     /// A line over the intervals of a run: in the middle of each, thinned.
-    pub fn over(
+    pub(super) fn over(
         name: impl Into<String>,
         style: impl Into<String>,
         intervals: &[Interval],
@@ -44,26 +44,26 @@ impl Series {
     }
 
     /// Its values.
-    pub fn values(&self) -> impl Iterator<Item = f64> {
+    pub(super) fn values(&self) -> impl Iterator<Item = f64> {
         self.points.iter().filter_map(|point| point.y)
     }
 
     /// Whether there is anything to draw.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.values().next().is_none()
     }
 
     /// The last value, where the name stands.
     #[must_use]
-    pub fn last(&self) -> Option<f64> {
+    pub(super) fn last(&self) -> Option<f64> {
         self.points.iter().rev().find_map(|point| point.y)
     }
 }
 
 /// How many intervals are drawn as one stretch; 1 when every one is drawn.
 #[must_use]
-pub fn stretch(intervals: usize) -> usize {
+pub(super) fn stretch(intervals: usize) -> usize {
     if intervals <= 2 * STRETCHES { 1 } else { intervals.div_ceil(STRETCHES) }
 }
 

@@ -7,7 +7,6 @@
 
 mod interval;
 mod latency;
-mod ledger;
 mod phase;
 mod run;
 
@@ -22,13 +21,12 @@ use serde::{Deserialize, Serialize};
 
 pub use interval::{Interval, Load};
 pub use latency::{Curve, CurvePoint, Kind, Kinds, Percentiles, Spread};
-pub use ledger::{Ledger, Moment, Violation, ViolationKind};
 pub use phase::{Counts, ErrorCount, Figure, Phase, Rates, SloResult, Unit};
 pub use run::{
     Agent, Event, EventKind, Generator, Machine, Metric, PopulationFigures, Process, Run,
 };
 
-use crate::exit::Exit;
+use crate::{exit::Exit, ledger};
 
 /// The version that this program writes, and the only one it reads.
 pub const VERSION: u32 = 1;
@@ -49,7 +47,7 @@ pub struct Summary {
     pub totals: Counts,
     /// What the ledger says of every message; absent when nothing was verified.
     #[serde(default)]
-    pub ledger: Option<Ledger>,
+    pub ledger: Option<ledger::Verdict>,
     /// The phases in their order.
     pub phases: Vec<Phase>,
     /// Short stretches of time in their order, usually a second each.
@@ -164,6 +162,7 @@ fn file_of(place: &Path) -> PathBuf {
 
 /// What is to be thought of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunVerdict")]
 pub struct Verdict {
     /// The gravest of what was found.
     pub outcome: Outcome,

@@ -28,74 +28,74 @@ const NARROW_PX: f64 = 220.0;
 
 /// A plot with everything that is said about it.
 #[derive(Clone, Debug)]
-pub struct Plot {
+pub(super) struct Plot {
     /// Names it within the page: letters, digits and hyphens.
-    pub id: String,
+    pub(super) id: String,
     /// What it shows.
-    pub title: String,
+    pub(super) title: String,
     /// How to read it, in a sentence.
-    pub help: String,
+    pub(super) help: String,
     /// Along.
-    pub x: Axis,
+    pub(super) x: Axis,
     /// Up.
-    pub y: Axis,
+    pub(super) y: Axis,
     /// What the values up are.
-    pub unit: Unit,
+    pub(super) unit: Unit,
     /// How high the lines may go, in pixels.
-    pub height: f64,
+    pub(super) height: f64,
     /// The lines.
-    pub series: Vec<Series>,
+    pub(super) series: Vec<Series>,
     /// Stretches of x with names.
-    pub bands: Vec<Band>,
+    pub(super) bands: Vec<Band>,
     /// Moments.
-    pub marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
     /// Bounds that were set.
-    pub bounds: Vec<Bound>,
+    pub(super) bounds: Vec<Bound>,
 }
 
 /// A stretch of x with a name, such as a phase.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Band {
+pub(super) struct Band {
     /// From this x.
-    pub from: f64,
+    pub(super) from: f64,
     /// To this x.
-    pub to: f64,
+    pub(super) to: f64,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// Stands for the name where there is no room.
-    pub short: String,
+    pub(super) short: String,
     /// `measured` or `unmeasured`: the class of the style sheet.
-    pub style: &'static str,
+    pub(super) style: &'static str,
 }
 
 /// A moment at which something happened.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Mark {
+pub(super) struct Mark {
     /// When.
-    pub x: f64,
+    pub(super) x: f64,
     /// The number of the event in its list; empty when there is no room.
-    pub label: String,
+    pub(super) label: String,
     /// What happened.
-    pub text: String,
+    pub(super) text: String,
 }
 
 /// A bound that was set, over a stretch of x.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bound {
+pub(super) struct Bound {
     /// From this x.
-    pub from: f64,
+    pub(super) from: f64,
     /// To this x; the same for a point of a curve.
-    pub to: f64,
+    pub(super) to: f64,
     /// How much is allowed.
-    pub y: f64,
+    pub(super) y: f64,
     /// What it bounds, such as `p99 ≤ 20 ms`.
-    pub text: String,
+    pub(super) text: String,
 }
 
 impl Plot {
     /// The plot as a `figure`; a sentence in its place when there is nothing to draw.
     #[must_use]
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let mut out = String::new();
         put!(
             out,
@@ -163,14 +163,12 @@ impl Plot {
             let (from, to) = (self.x.place(band.from), self.x.place(band.to));
             put!(
                 out,
-                "<rect class=\"band {}\" x=\"{}\" width=\"{}\" y=\"0\" height=\"{}\"/>\
-                 <line class=\"edge\" x1=\"{0}\" x2=\"{0}\" y1=\"0\" y2=\"{}\"/>",
+                "<rect class=\"band {0}\" x=\"{1}\" width=\"{2}\" y=\"0\" height=\"{3}\"/>\
+                 <line class=\"edge\" x1=\"{1}\" x2=\"{1}\" y1=\"0\" y2=\"{3}\"/>",
                 band.style,
                 share(from),
                 share(to - from),
                 TOP + self.height,
-                TOP + self.height,
-                0 = share(from),
             );
         }
     }

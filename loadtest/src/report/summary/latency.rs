@@ -12,6 +12,7 @@ const STEPS_PER_HALF: u32 = 5;
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "LatencyKind")]
 pub enum Kind {
     /// From the intended time of a send to when it was really begun: the generator's own lateness.
     ScheduleDelay,

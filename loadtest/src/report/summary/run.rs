@@ -83,6 +83,7 @@ pub struct Machine {
 
 /// Something that was done to the cluster or happened to it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RunEvent")]
 pub struct Event {
     /// When.
     pub at_s: f64,
