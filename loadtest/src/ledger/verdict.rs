@@ -32,7 +32,7 @@ pub struct Verdict {
     pub heard: u64,
     /// Accepted, but never arrived at a device where it was due.
     pub lost: u64,
-    /// Due and not arrived when the run ended early: not judged.
+    /// Due and not arrived when the run ended early, at a device that was not drained: not judged.
     pub pending: u64,
     /// Arrived again at the same device.
     pub duplicated: u64,
@@ -259,6 +259,8 @@ pub enum Happening {
     Disconnected,
     /// The device had got everything that waited for it.
     CaughtUp,
+    /// The device had its time to get everything, after the last message was sent.
+    Drained,
     /// The device was told that messages may be missing.
     Truncated,
     /// The device was given two bodies under one id.
@@ -281,6 +283,7 @@ impl Happening {
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
             Self::CaughtUp => "caught up",
+            Self::Drained => "drained",
             Self::Truncated => "truncated",
             Self::Conflict => "conflict",
         }

@@ -122,6 +122,8 @@ struct Judge<'a> {
     mailboxes: Vec<Mailbox>,
     /// By device: the place in `mailboxes`.
     mailbox_of: Vec<Option<u32>>,
+    /// By device: whether it had its time to get everything.
+    drained: Vec<bool>,
     verdict: Verdict,
     findings: Findings,
     flaws: Flaws,
@@ -150,6 +152,7 @@ impl<'a> Judge<'a> {
             streams: Streams::new(members, run.rules),
             mailboxes: Vec::new(),
             mailbox_of: vec![None; members.device_count()],
+            drained: vec![false; members.device_count()],
             verdict: Verdict::default(),
             findings: Findings::default(),
             flaws: Flaws::default(),
@@ -201,6 +204,10 @@ impl<'a> Judge<'a> {
             What::Note { device, note } => match note {
                 Note::Connected | Note::Disconnected | Note::CaughtUp => (),
                 Note::Truncated => self.verdict.truncated += 1,
+                Note::Drained => match self.drained.get_mut(device.place()) {
+                    Some(drained) => *drained = true,
+                    None => self.flaws.unknown_device += 1,
+                },
                 Note::Conflict => self.find(Kind::Conflict, device, None, None, record.at_ns),
             },
             What::End(_) => (),
@@ -275,8 +282,8 @@ impl<'a> Judge<'a> {
     fn conclude(&mut self) {
         let (verdict, findings) = (&mut self.verdict, &mut self.findings);
         for stream in self.streams.each() {
-            self.flaws.outcome_without_send +=
-                Totals::of(&stream).judge(&stream, verdict, findings);
+            let totals = Totals::of(&stream, &self.drained);
+            self.flaws.outcome_without_send += totals.judge(&stream, verdict, findings);
         }
         verdict.sent -= verdict.not_sent.min(verdict.sent);
         verdict.rejected -= verdict.not_sent.min(verdict.rejected);
@@ -305,19 +312,20 @@ impl<'a> Judge<'a> {
 }
 
 /// What became of the messages of one stream.
-struct Totals {
+struct Totals<'a> {
+    drained: &'a [bool],
     accepted: CounterSet,
     rejected: CounterSet,
     unknown: CounterSet,
 }
 
-impl Totals {
-    fn of(stream: &StreamView<'_>) -> Self {
+impl<'a> Totals<'a> {
+    fn of(stream: &StreamView<'_>, drained: &'a [bool]) -> Self {
         let stream = stream.stream;
         let accepted = stream.accepted.clone();
         let rejected = stream.rejected.minus(&accepted);
         let unknown = stream.sent.minus(&accepted).minus(&rejected);
-        Self { accepted, rejected, unknown }
+        Self { drained, accepted, rejected, unknown }
     }
 
     /// Judges one stream at all its receivers; how many outcomes have no send.
@@ -370,10 +378,11 @@ impl Totals {
         }
         let missing = self.accepted.minus(seen);
         verdict.delivered += due - missing.len();
-        let lost = match verdict.end {
-            End::Drained => missing.clone(),
+        let lost = if verdict.end == End::Drained || self.drained[device.place()] {
+            missing.clone()
+        } else {
             // What is missing below one that arrived was passed over: it will not come.
-            End::Interrupted | End::Cut => missing.and(&CounterSet::below(seen.end())),
+            missing.and(&CounterSet::below(seen.end()))
         };
         verdict.pending += missing.len() - lost.len();
         find_all(Kind::Lost, stream, device, &lost, verdict, findings);

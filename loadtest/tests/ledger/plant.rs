@@ -379,6 +379,20 @@ fn what_was_on_its_way_when_the_run_was_interrupted_is_not_judged() {
 }
 
 #[test]
+fn a_device_that_was_drained_is_judged_though_another_did_not_come_back() {
+    let mut lines = clean();
+    lines.retain(|line| !matches!(line, Line::Heard(2 | 4, it) if it.counter == 2));
+    for (end, pending) in [(Some(End::Interrupted), 3), (None, 3), (Some(End::Drained), 0)] {
+        let mut lines = lines.clone();
+        lines.push(Line::Note(2, Note::Drained));
+        // Device 2 misses two: of device 0 in conversations 0 and 3; device 4 misses three.
+        let verdict = verdict(&lines, Rules::POSTHORN, end);
+        assert_eq!((verdict.lost, verdict.pending), (5 - pending, pending), "{end:?}");
+        assert!(verdict.violations[0].history.iter().any(|it| it.what == Happening::Drained));
+    }
+}
+
+#[test]
 fn copies_for_the_sender_are_judged_by_the_rules() {
     let own_copy = |line: &Line| matches!(line, Line::Heard(1, it) if *it == message(0, 0, 1));
     let with = good(message(0, 0, 0));
