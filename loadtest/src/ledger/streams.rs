@@ -127,7 +127,7 @@ impl<'a> Streams<'a> {
         })
     }
 
-    /// The pairs of devices that seem to differ in the order of a group, and how many were compared.
+    /// How many pairs of devices were compared in groups, and those whose orders seem to differ.
     pub(super) fn unequal_groups(
         &self,
     ) -> (u64, Vec<(ConversationIndex, DeviceIndex, DeviceIndex)>) {

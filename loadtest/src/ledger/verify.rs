@@ -77,7 +77,8 @@ pub fn verify(
     let files = Files::open(folder)?;
     if files.run.population != members.digest() {
         bail!(
-            "the ledger in {} is of the population {:016x}, drawn from seed {}; this one is {:016x}",
+            "the ledger in {} is of the population {:016x}, drawn from seed {}; \
+             this one is {:016x}",
             folder.display(),
             files.run.population,
             files.run.seed,

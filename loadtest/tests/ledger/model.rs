@@ -66,7 +66,8 @@ fn step() -> impl Strategy<Value = Step> {
                 from, conversation, counter, device
             }
         ),
-        4 => (0..1000_usize, 0..1000_usize).prop_map(|(first, second)| Step::Swap { first, second }),
+        4 => (0..1000_usize, 0..1000_usize)
+            .prop_map(|(first, second)| Step::Swap { first, second }),
     ]
 }
 

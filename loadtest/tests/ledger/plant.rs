@@ -284,7 +284,8 @@ fn two_orders_in_one_group() {
     });
     // Its other neighbour sent one of the two, and so heard only one.
     let says = "device 2 of user 1 got message 0 of device 3 of user 2 in group 2 after message 0 \
-                of device 0 of user 0 in group 2; device 1 of user 0 of the same group got it before";
+                of device 0 of user 0 in group 2; device 1 of user 0 of the same group got it \
+                before";
     check(&verdict, &[(Kind::GroupDisordered, 1)], says);
     let concerned: Vec<_> = history(&verdict)
         .into_iter()
