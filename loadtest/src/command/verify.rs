@@ -111,3 +111,67 @@ fn exit(verdict: &Verdict) -> Exit {
         Exit::Pass
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        ledger::{End, Ledger, Message, Outcome, Rules, RunInfo, content::Header},
+        population::ConversationIndex,
+    };
+
+    /// One message of a scenario that comes with the program, heard everywhere but so often.
+    fn run_with(missing: usize, end: Option<End>) -> (tempfile::TempDir, anyhow::Result<Exit>) {
+        const SEED: u64 = 9;
+        let scenario = scenario::find("smoke").unwrap();
+        let population = Population::draw(&scenario.population, &scenario.traffic, SEED);
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(SCENARIO), &scenario.text).unwrap();
+        let population_digest = population.digest();
+        let rules = Rules::POSTHORN;
+        let info = RunInfo { run: 1, seed: SEED, population: population_digest, rules };
+        let ledger = Ledger::create(folder.path(), "local", &info).unwrap();
+        let conversation = ConversationIndex(0);
+        let user = population.members(conversation)[0];
+        let from = population.devices_of(user).next().unwrap();
+        let header = Header { run: 1, from, conversation, counter: 0, intended_ns: 1 };
+        ledger.sent(&header, 1);
+        ledger.outcome(Message { from, conversation, counter: 0 }, Outcome::Accepted, 2);
+        for device in population.recipients(conversation, from).skip(missing) {
+            ledger.delivered(device, &header, 3);
+        }
+        end.map(|end| ledger.finish(end, 4).unwrap());
+        drop(ledger);
+        let dir = folder.path().to_owned();
+        let output = OutputArgs { output: Format::Json };
+        let ended = run(&Args { dir, scenario: None, show: 10, output });
+        (folder, ended)
+    }
+
+    #[test]
+    fn the_exit_code_says_what_the_ledger_says() {
+        for (missing, end, exit) in [
+            (0, Some(End::Drained), Exit::Pass),
+            (1, Some(End::Drained), Exit::Violation),
+            (1, Some(End::Interrupted), Exit::Incomplete),
+            (0, None, Exit::Incomplete),
+        ] {
+            assert_eq!(run_with(missing, end).1.unwrap(), exit);
+        }
+    }
+
+    #[test]
+    fn another_scenario_is_refused() {
+        let (folder, _) = run_with(0, Some(End::Drained));
+        let other = scenario::find("steady").unwrap().text;
+        fs::write(folder.path().join(SCENARIO), other).unwrap();
+        let dir = folder.path().to_owned();
+        let output = OutputArgs { output: Format::Text };
+        let error = run(&Args { dir, scenario: None, show: 10, output }).unwrap_err();
+        assert!(error.to_string().contains("is of the population"), "{error}");
+    }
+}
