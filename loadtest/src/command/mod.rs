@@ -3,5 +3,6 @@
 pub mod output;
 mod plan;
 pub mod scenarios;
+pub(crate) mod token_key;
 pub mod validate;
 pub mod verify;

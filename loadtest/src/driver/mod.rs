@@ -1,6 +1,9 @@
 //! How the generator speaks to what it tests.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+pub mod null;
+pub mod posthorn;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -39,7 +42,8 @@ pub trait Driver: Send + Sync {
         sink: Sink,
     ) -> BoxFuture<'static, Result<Box<dyn Device>, ConnectError>>;
 
-    /// Ends what the driver itself holds.
+    /// Ends what the driver itself holds, once every device is disconnected. What became of sends
+    /// that were never answered is told now: [`Outcome::Unknown`].
     ///
     /// # Cancel safety
     /// A dropped call ends it at once.
@@ -69,9 +73,11 @@ pub enum Ability {
 }
 
 /// A connected device; it reconnects by itself when the connection breaks. Dropping it ends the
-/// connection at once.
+/// connection at once, as the crash of a program does: what was heard in the last moments may be
+/// delivered again.
 pub trait Device: Send + Sync {
-    /// Sends without waiting; what becomes of it comes to the sink under `ticket`.
+    /// Sends without waiting; what becomes of it comes to the sink under `ticket`, perhaps before
+    /// this returns, perhaps only after the device was disconnected and connected again.
     ///
     /// # Errors
     /// When it cannot be taken now; then nothing was sent.
@@ -83,7 +89,12 @@ pub trait Device: Send + Sync {
     /// When there is no other port, or the driver cannot.
     fn rebind(&self) -> anyhow::Result<()>;
 
-    /// Ends the connection in order; what is needed to resume stays with the driver.
+    /// From now on waits so long after each delivery before it takes the next one, as a slow phone
+    /// does; zero ends that.
+    fn read_slowly(&self, pause: Duration);
+
+    /// Ends the connection in order: what was heard is acknowledged, and once this returns nothing
+    /// more is. What is needed to resume stays with the driver. [`Told::Down`] is not told.
     ///
     /// # Cancel safety
     /// A dropped call ends it at once.
@@ -108,14 +119,15 @@ pub enum Told {
     Down(String),
     /// Everything that had waited for it has been delivered.
     CaughtUp,
-    /// What became of a send.
+    /// What became of a send. Told once; again only when the cluster takes back what it accepted,
+    /// as [`Outcome::Rejected`].
     Outcome {
         /// Which one.
         ticket: u64,
         /// What became of it.
         outcome: Outcome,
     },
-    /// A message arrived.
+    /// A message arrived, or something that is none: an empty one.
     Delivery(Bytes),
     /// The cluster says that messages may be missing.
     Truncated,
