@@ -91,7 +91,7 @@ fn a_violation_is_told_with_its_history() {
     let page = html::render(&sample::violated(7));
     assert_sound(&page);
     assert!(page.contains("<span>Violation</span>"));
-    assert!(page.find("2 deliveries were lost").unwrap() < page.find("62.1 ms").unwrap());
+    assert!(page.find("2 deliveries were lost").unwrap() < page.find("162 ms").unwrap());
     assert_eq!(count(&page, "<details class=\"violation\""), 5);
     assert_eq!(count(&page, "<details class=\"violation\" open>"), 3);
     assert!(page.contains("The first 5 of 133"));
