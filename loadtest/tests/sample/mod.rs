@@ -17,18 +17,18 @@ use rand_chacha::ChaCha8Rng;
 
 /// What a phase of the made-up run is like.
 #[derive(Clone, Copy)]
-pub struct Shape {
-    pub name: &'static str,
-    pub seconds: u32,
-    pub rate: f64,
-    pub measured: bool,
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) seconds: u32,
+    pub(crate) rate: f64,
+    pub(crate) measured: bool,
     /// The median of the end to end latency.
-    pub median_us: f64,
+    pub(crate) median_us: f64,
     /// How far its values spread: the standard deviation of their logarithm.
-    pub spread: f64,
+    pub(crate) spread: f64,
 }
 
-pub const SHAPES: &[Shape] = &[
+pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "warm-up",
         seconds: 10,
@@ -64,17 +64,17 @@ pub const SHAPES: &[Shape] = &[
 ];
 
 /// A run that passed.
-pub fn passed(seed: u64) -> Summary {
+pub(crate) fn passed(seed: u64) -> Summary {
     run(seed, SHAPES, 1.0)
 }
 
 /// The same with every latency as many times as long.
-pub fn slower(seed: u64, factor: f64) -> Summary {
+pub(crate) fn slower(seed: u64, factor: f64) -> Summary {
     run(seed, SHAPES, factor)
 }
 
 /// A run that missed a bound, had errors and lost messages.
-pub fn violated(seed: u64) -> Summary {
+pub(crate) fn violated(seed: u64) -> Summary {
     let mut summary = slower(seed, 4.0);
     let ledger = summary.ledger.as_mut().expect("there is one");
     ledger.lost = 2;
@@ -145,7 +145,7 @@ fn violation(number: u32) -> ledger::Violation {
 }
 
 /// A run of these phases; every latency is `factor` times as long.
-pub fn run(seed: u64, shapes: &[Shape], factor: f64) -> Summary {
+pub(crate) fn run(seed: u64, shapes: &[Shape], factor: f64) -> Summary {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut intervals, mut phases, mut curves) = (Vec::new(), Vec::new(), Vec::new());
     let mut at_s = 0.0;
