@@ -207,7 +207,7 @@ fn part(rng: &mut ChaCha8Rng, place: usize, shape: Shape, at_s: f64, factor: f64
         let began_s = at_s + f64::from(second);
         let mut each: Vec<_> = Kind::ALL.iter().map(|_| histogram()).collect();
         let stalled = if shape.rate > 2_000.0 && second == 7 { 9.0 } else { 1.0 };
-        for _ in 0..(shape.rate / 2.0) as u32 {
+        for _ in 0..(shape.rate / 4.0) as u32 {
             let long = shape.median_us * factor * stalled * (gauss(rng) * shape.spread).exp();
             record(&mut each[0], long);
             record(&mut each[1], long * 0.62);
