@@ -11,7 +11,7 @@ pub mod arrivals;
 mod cli;
 pub mod clock;
 pub mod cluster;
-pub mod command;
+mod command;
 pub mod compare;
 pub mod driver;
 pub mod exit;

@@ -2,7 +2,7 @@
 //!
 //! `hello SERVER:PORT CA.pem TOKEN-FILE STORE-FOLDER [NAME-IN-THE-CERTIFICATE]`
 
-use client::{Address, Client, Config, Event, Roots, Servers, StaticToken, store::FileStore};
+use client::{Address, Client, Config, Event, Roots, Servers, StaticToken, Via, store::FileStore};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -13,7 +13,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let servers = Servers::Quic {
         addresses: vec![server.clone()],
         server_name: rest.first().cloned().unwrap_or_else(|| "localhost".into()),
-        roots: Roots::from_pem(&std::fs::read(ca)?)?,
+        via: Via::Own(Roots::from_pem(&std::fs::read(ca)?)?),
     };
     let token = StaticToken(std::fs::read_to_string(token)?.trim().to_owned());
     let client = Client::connect(Config::new(servers, token, FileStore::open(store)?)).await?;

@@ -32,8 +32,9 @@ use crate::{
     hints::Hints,
     inbox::Inbox,
     key,
-    shared::{Shared, Status},
-    store::Loaded,
+    shared::Shared,
+    status::{Status, Statuses},
+    store::{Loaded, Store},
 };
 
 /// A device of a user, connected or about to be. Dropping it ends the connection at once; nothing
@@ -103,17 +104,11 @@ impl Client {
         if config.agent.len() > AGENT_BYTES_MAX {
             return Err(ConnectError::Config(format!("agent: over {AGENT_BYTES_MAX} bytes")));
         }
-        let store = Arc::clone(&config.store);
-        let loaded = tokio::task::spawn_blocking(move || store.load()).await;
-        let Loaded { key, restored } = match loaded {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(error)) => return Err(Closed::Store(error.to_string()).into()),
-            Err(error) => return Err(Closed::Store(error.to_string()).into()),
-        };
+        let Loaded { key, restored } = load(&config.store).await?;
         let device = key.device();
         let run = RunId::new(u64::from_be_bytes(key::random()));
         let session = ClientSession::new(device, run, config.outbox, restored);
-        let shared = Arc::new(Shared::new(session));
+        let shared = Arc::new(Shared::new(session, run));
         let network = Network::open(&config.servers)
             .map_err(|error| ConnectError::Config(error.to_string()))?;
         let stop = CancellationToken::new();
@@ -142,6 +137,12 @@ impl Client {
                 return Err(self.shared.closed());
             }
         }
+    }
+
+    /// Follows whether the client is connected.
+    #[must_use]
+    pub fn statuses(&self) -> Statuses {
+        Statuses::new(self.shared.status.subscribe())
     }
 
     /// The user of this device; none before the first connection ever.
@@ -339,7 +340,8 @@ impl Client {
         self.shared.lock().session.is_online(user)
     }
 
-    /// Moves the connection to another socket, as a phone changing networks does.
+    /// Moves the connection to another socket, as a phone changing networks does; over a shared
+    /// socket those of all its clients.
     ///
     /// # Errors
     /// When there is no socket to be had; the old one stays.
@@ -360,6 +362,17 @@ impl Client {
         };
         while driver.join_next().await.is_some() {}
     }
+}
+
+async fn load(store: &Arc<dyn Store>) -> Result<Loaded, Closed> {
+    let loaded = if store.blocks() {
+        let store = Arc::clone(store);
+        let load = tokio::task::spawn_blocking(move || store.load());
+        load.await.map_err(|error| Closed::Store(error.to_string()))?
+    } else {
+        store.load()
+    };
+    loaded.map_err(|error| Closed::Store(error.to_string()))
 }
 
 impl Drop for Client {

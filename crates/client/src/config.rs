@@ -4,7 +4,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use link::{memory::Hub, tls::Roots};
 
-use crate::store::Store;
+use crate::{endpoint::Endpoint, store::Store};
 
 /// What a client needs to know before it can connect.
 #[derive(Clone, Debug)]
@@ -38,8 +38,8 @@ pub enum Servers {
         addresses: Vec<String>,
         /// The name in the servers' certificates.
         server_name: String,
-        /// Who signs those certificates.
-        roots: Roots,
+        /// Whom to trust, and from which socket.
+        via: Via,
     },
     /// In this process, for tests.
     Memory {
@@ -48,6 +48,15 @@ pub enum Servers {
         /// Their names.
         names: Vec<String>,
     },
+}
+
+/// From which socket a client connects, and whose certificates it trusts.
+#[derive(Clone, Debug)]
+pub enum Via {
+    /// One of its own: what a program with one client wants. These sign the servers' certificates.
+    Own(Roots),
+    /// One that other clients of this process use too: for programs with hundreds of them.
+    Shared(Endpoint),
 }
 
 impl fmt::Debug for Servers {

@@ -13,7 +13,7 @@ use wire::{
     limits::{ITEM_BYTES_MAX, SERVER_FRAME_BYTES_MAX},
 };
 
-use crate::config::Servers;
+use crate::config::{Servers, Via};
 
 /// The largest frame of the delivery stream.
 const DELIVERY_FRAME_BYTES_MAX: usize = ITEM_BYTES_MAX + 1024;
@@ -27,21 +27,26 @@ const LOOK_UP_WITHIN: Duration = Duration::from_secs(5);
 /// Where connections come from.
 #[derive(Clone, Debug)]
 pub(crate) enum Network {
-    Quic(ClientEndpoint),
+    Quic { socket: ClientEndpoint, is_shared: bool },
     Memory,
 }
 
 impl Network {
     pub(crate) fn open(servers: &Servers) -> Result<Self, SetupError> {
         Ok(match servers {
-            Servers::Quic { roots, .. } => Self::Quic(ClientEndpoint::bind(roots.clone())?),
+            Servers::Quic { via: Via::Own(roots), .. } => {
+                Self::Quic { socket: ClientEndpoint::bind(roots.clone())?, is_shared: false }
+            }
+            Servers::Quic { via: Via::Shared(endpoint), .. } => {
+                Self::Quic { socket: endpoint.socket()?, is_shared: true }
+            }
             Servers::Memory { .. } => Self::Memory,
         })
     }
 
     pub(crate) fn rebind(&self) -> Result<(), SetupError> {
         match self {
-            Self::Quic(endpoint) => endpoint.rebind(),
+            Self::Quic { socket, .. } => socket.rebind(),
             Self::Memory => Ok(()),
         }
     }
@@ -53,7 +58,7 @@ impl Network {
         attempt: usize,
     ) -> Result<link::Connection, LinkError> {
         match (self, servers) {
-            (Self::Quic(endpoint), Servers::Quic { addresses, server_name, .. }) => {
+            (Self::Quic { socket, .. }, Servers::Quic { addresses, server_name, .. }) => {
                 let name = &addresses[attempt % addresses.len()];
                 let unreachable = |problem: &dyn std::fmt::Display| {
                     LinkError::Unreachable(format!("{name}: {problem}"))
@@ -67,7 +72,7 @@ impl Network {
                 else {
                     return Err(unreachable(&"the name has no address"));
                 };
-                let connecting = endpoint.connect(*address, server_name);
+                let connecting = socket.connect(*address, server_name);
                 if addresses.len() == 1 {
                     return connecting.await;
                 }
@@ -80,10 +85,10 @@ impl Network {
         }
     }
 
-    /// Waits until closed connections have been told.
+    /// Waits until closed connections have been told. A shared socket stays and sees to it.
     pub(crate) async fn wait_idle(&self, within: Duration) {
-        if let Self::Quic(endpoint) = self {
-            let _ = timeout(within, endpoint.wait_idle()).await;
+        if let Self::Quic { socket, is_shared: false } = self {
+            let _ = timeout(within, socket.wait_idle()).await;
         }
     }
 }

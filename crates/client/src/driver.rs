@@ -21,7 +21,8 @@ use crate::{
     connection::{Live, Moved, Network},
     error::Closed,
     key::{self, DeviceKey},
-    shared::{INBOX_MAX, Notice, Shared, Status},
+    shared::{INBOX_MAX, Notice, Shared},
+    status::Status,
 };
 
 /// Control bytes gathered before they are written.

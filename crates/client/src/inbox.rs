@@ -31,6 +31,8 @@ pub enum Event {
         /// To acknowledge.
         receipt: Receipt,
     },
+    /// A send that was queued before the process was started anew is durable now.
+    Accepted(SendId),
     /// A send nobody waits for any more was rejected.
     Rejected(SendId, RejectReason),
     /// Everything that was in the mailbox has been shown.
@@ -67,6 +69,7 @@ pub struct Receipt {
 pub(crate) enum Pending {
     Item(Seq, u64, wire::Item),
     Result(Seq, SendId, Outcome),
+    Accepted(SendId),
     Rejected(SendId, RejectReason),
     CaughtUp(Seq),
     Truncated(Seq),
@@ -117,6 +120,7 @@ impl Inbox {
             Pending::Result(seq, id, outcome) => {
                 Event::Result { id, outcome, receipt: receipt(seq) }
             }
+            Pending::Accepted(id) => Event::Accepted(id),
             Pending::Rejected(id, reason) => Event::Rejected(id, reason),
             Pending::CaughtUp(head) => Event::CaughtUp(head),
             Pending::Truncated(from) => Event::Truncated(from),

@@ -28,21 +28,25 @@ mod config;
 mod connection;
 mod decision;
 mod driver;
+mod endpoint;
 mod error;
 mod hints;
 mod inbox;
 mod key;
 mod shared;
+mod status;
 pub mod store;
 
 pub use client::{Accepted, Client, Sending};
-pub use config::{BoxFuture, Config, Servers, StaticToken, TokenError, TokenSource};
+pub use config::{BoxFuture, Config, Servers, StaticToken, TokenError, TokenSource, Via};
+pub use endpoint::Endpoint;
 pub use error::{ChangeError, Closed, ConnectError, RequestError, SendError};
 pub use hints::{Hint, Hints};
 pub use inbox::{Event, Inbox, Item, Receipt};
 pub use key::DeviceKey;
 pub use link::tls::Roots;
 pub use session::client::{HistoryPage, Limits, Outcome, SignalError};
+pub use status::{Status, Statuses};
 pub use wire::{
     Address, DeviceId, GroupId, MessageId, SendId, Seq, UserId,
     auth::{group_id, user_id},

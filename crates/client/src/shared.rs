@@ -8,7 +8,7 @@ use std::{
 use session::client::{ClientSession, Event as SessionEvent, HistoryPage, Outcome};
 use tokio::sync::{Notify, oneshot, watch};
 use wire::{
-    SendId, Seq, UserId,
+    RunId, SendId, Seq,
     server_frame::{Answer, QueryError},
     signal::SignalFrom,
 };
@@ -19,6 +19,7 @@ use crate::{
     error::{ChangeError, Closed, RequestError, SendError},
     hints::{self, Hint},
     inbox::Pending,
+    status::Status,
 };
 
 /// Events that wait for the application, beyond which nothing more is read from the delivery
@@ -41,20 +42,11 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
 }
 
-/// How the client is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Status {
-    /// Not connected now; why the last attempt failed.
-    Connecting(String),
-    /// Connected as this user.
-    Connected(UserId),
-    /// It is over.
-    Closed(Closed),
-}
-
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) session: ClientSession,
+    /// Sends of other runs were queued before this process started.
+    run: RunId,
     pub(crate) sends: BTreeMap<SendId, oneshot::Sender<Result<Accepted, SendError>>>,
     /// Who waits for a decision; nobody when it was found elsewhere already.
     pub(crate) changes: BTreeMap<SendId, Option<oneshot::Sender<Decision>>>,
@@ -74,9 +66,10 @@ pub(crate) enum Notice {
 }
 
 impl Shared {
-    pub(crate) fn new(session: ClientSession) -> Self {
+    pub(crate) fn new(session: ClientSession, run: RunId) -> Self {
         let state = State {
             session,
+            run,
             sends: BTreeMap::new(),
             changes: BTreeMap::new(),
             pages: BTreeMap::new(),
@@ -190,6 +183,8 @@ impl State {
             SessionEvent::Accepted(id) => {
                 if let Some(waiter) = self.sends.remove(&id) {
                     let _ = waiter.send(Ok(Accepted { id }));
+                } else if id.run != self.run {
+                    self.inbox.push_back(Pending::Accepted(id));
                 }
             }
             SessionEvent::Rejected(id, reason) => {
@@ -237,11 +232,7 @@ impl State {
             }
             SessionEvent::Answer(request, answer) => {
                 if let Some(waiter) = self.answers.remove(&request) {
-                    let _ = waiter.send(match answer {
-                        Answer::Error(QueryError::NotFound) => Err(RequestError::NotFound),
-                        Answer::Error(QueryError::Unavailable) => Err(RequestError::Unavailable),
-                        answer @ (Answer::Devices(_) | Answer::Group(_)) => Ok(answer),
-                    });
+                    let _ = waiter.send(answered(answer));
                 }
             }
             SessionEvent::Signal(SignalFrom { user, device, body }) => {
@@ -254,6 +245,14 @@ impl State {
             | SessionEvent::TokenNeeded
             | SessionEvent::Unresponsive => {}
         }
+    }
+}
+
+fn answered(answer: Answer) -> Result<Answer, RequestError> {
+    match answer {
+        Answer::Error(QueryError::NotFound) => Err(RequestError::NotFound),
+        Answer::Error(QueryError::Unavailable) => Err(RequestError::Unavailable),
+        answer @ (Answer::Devices(_) | Answer::Group(_)) => Ok(answer),
     }
 }
 

@@ -25,7 +25,7 @@ pub trait Store: Debug + Send + Sync {
     /// When that is not certain: the client ends, and the next one begins with [`Self::load`].
     fn commit(&self, changes: Vec<StoreChange>) -> Result<(), StoreError>;
 
-    /// Whether [`Self::commit`] may take long and must not hold up other tasks.
+    /// Whether [`Self::load`] and [`Self::commit`] may take long and must not hold up other tasks.
     fn blocks(&self) -> bool {
         true
     }

@@ -6,8 +6,9 @@ mod cluster;
 use std::{sync::atomic::Ordering, time::Duration};
 
 use client::{
-    Address, ChangeError, Client, Closed, Config, ConnectError, Event, GroupChange, GroupId, Inbox,
-    Item, Outcome, RequestError, Roots, Servers, StaticToken, TokenError, Verdict,
+    Address, ChangeError, Client, Closed, Config, ConnectError, Endpoint, Event, GroupChange,
+    GroupId, Inbox, Item, Outcome, RequestError, Roots, Servers, StaticToken, Status, TokenError,
+    Verdict, Via,
     store::{FileStore, MemoryStore},
 };
 use cluster::{Cluster, user};
@@ -135,6 +136,41 @@ async fn an_outbox_on_disk_goes_out_after_a_restart() {
     let _alice = cluster.client("alice", FileStore::open(folder.path()).unwrap()).await;
     let bob = cluster.client("bob", MemoryStore::new()).await;
     assert_eq!(text(&next_item(&mut bob.inbox()).await), "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_send_of_an_earlier_start_is_told_once_it_is_durable() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let store = MemoryStore::new();
+    let alice = Client::start(cluster.config("alice", &["nowhere"], store.clone())).await.unwrap();
+    let unsent = alice.enqueue(Address::User(user("bob")), "late").unwrap();
+    alice.close().await;
+    let alice = cluster.client("alice", store).await;
+    alice.send(Address::User(user("bob")), "and one of now").await.unwrap();
+    let mut inbox = alice.inbox();
+    let mut told = inbox.next().await.unwrap();
+    if matches!(told, Event::CaughtUp(_)) {
+        told = inbox.next().await.unwrap();
+    }
+    assert!(matches!(told, Event::Accepted(id) if id == unsent.id), "{told:?}");
+    assert!(inbox.try_next().is_none_or(|event| matches!(event, Event::CaughtUp(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn statuses_tell_of_connections_that_come_and_go_and_of_the_end() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let mut statuses = alice.statuses();
+    assert_eq!(statuses.next().await, Some(Status::Connected(user("alice"))));
+    cluster.cut();
+    assert!(matches!(statuses.next().await, Some(Status::Connecting(_))));
+    assert_eq!(statuses.next().await, Some(Status::Connected(user("alice"))));
+    assert_eq!(statuses.now(), Status::Connected(user("alice")));
+    alice.close().await;
+    assert_eq!(statuses.next().await, Some(Status::Closed(Closed::Here)));
+    assert_eq!(statuses.next().await, None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -286,8 +322,20 @@ async fn nobody_there_is_told_in_time_and_a_store_of_another_user_at_once() {
     assert_eq!(other.unwrap_err(), ConnectError::Closed(Closed::WrongUser));
 }
 
-#[tokio::test]
-async fn over_quic_a_client_sends_receives_and_changes_its_address() {
+#[tokio::test(start_paused = true)]
+async fn dropping_a_client_ends_its_inbox() {
+    let mut tasks = JoinSet::new();
+    let cluster = Cluster::start(&["edge"], &mut tasks);
+    let alice = cluster.client("alice", MemoryStore::new()).await;
+    let mut inbox = alice.inbox();
+    drop(alice);
+    while let Some(event) = inbox.next().await {
+        assert!(matches!(event, Event::CaughtUp(_)), "{event:?}");
+    }
+}
+
+/// A cluster with one edge, where that is, and who signs its certificate.
+fn start_quic(tasks: &mut JoinSet<()>) -> (Cluster, String, Roots) {
     let authority = rcgen::CertificateParams::new(Vec::new()).map(|mut params| {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         params
@@ -306,39 +354,74 @@ async fn over_quic_a_client_sends_receives_and_changes_its_address() {
     };
     let endpoint = ServerEndpoint::bind("127.0.0.1:0".parse().unwrap(), config).unwrap();
     let address = endpoint.local_addr().unwrap().to_string();
-    let mut tasks = JoinSet::new();
-    let cluster = Cluster::start(&[], &mut tasks);
-    cluster.listen(endpoint, &mut tasks);
-    let servers = Servers::Quic {
-        addresses: vec![address],
-        server_name: "edge.test".into(),
-        roots: Roots::from_pem(authority.pem().as_bytes()).unwrap(),
-    };
-    let connect = |name: &str| {
-        Client::connect(Config::new(servers.clone(), StaticToken(name.into()), MemoryStore::new()))
-    };
-    let (alice, bob) = (connect("alice").await.unwrap(), connect("bob").await.unwrap());
-    let mut inbox = bob.inbox();
-    for text in numbered(0..300) {
-        alice.enqueue(Address::User(user("bob")), text).unwrap();
+    let cluster = Cluster::start(&[], tasks);
+    cluster.listen(endpoint, tasks);
+    (cluster, address, Roots::from_pem(authority.pem().as_bytes()).unwrap())
+}
+
+async fn connect_quic(name: &str, address: &str, via: Via) -> Client {
+    let servers =
+        Servers::Quic { addresses: vec![address.to_owned()], server_name: "edge.test".into(), via };
+    let config = Config::new(servers, StaticToken(name.into()), MemoryStore::new());
+    Client::connect(config).await.unwrap()
+}
+
+/// Takes these from the inbox, in this order, and acknowledges each.
+async fn expect_numbers(client: &Client, range: std::ops::Range<usize>) {
+    let mut inbox = client.inbox();
+    for number in range {
+        let item = loop {
+            if let Event::Item(item) = inbox.next().await.unwrap() {
+                break item;
+            }
+        };
+        item.ack();
+        assert_eq!(item.payload().unwrap(), &number.to_string());
     }
-    assert_eq!(take(&mut inbox, 150).await, numbered(0..150));
+}
+
+fn send_numbers(client: &Client, to: &str, range: std::ops::Range<usize>) {
+    for number in range {
+        client.enqueue(Address::User(user(to)), number.to_string()).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn over_quic_a_client_sends_receives_and_changes_its_address() {
+    let mut tasks = JoinSet::new();
+    let (cluster, address, roots) = start_quic(&mut tasks);
+    let via = Via::Own(roots);
+    let alice = connect_quic("alice", &address, via.clone()).await;
+    let bob = connect_quic("bob", &address, via).await;
+    send_numbers(&alice, "bob", 0..300);
+    expect_numbers(&bob, 0..150).await;
     alice.rebind().unwrap();
     bob.rebind().unwrap();
-    assert_eq!(take(&mut inbox, 150).await, numbered(150..300));
+    expect_numbers(&bob, 150..300).await;
     assert_eq!(cluster.state.lock().unwrap().connections, 2, "no connection was made anew");
     alice.close().await;
     bob.close().await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn dropping_a_client_ends_its_inbox() {
+#[tokio::test]
+async fn clients_that_share_a_socket_move_together_and_end_one_by_one() {
     let mut tasks = JoinSet::new();
-    let cluster = Cluster::start(&["edge"], &mut tasks);
-    let alice = cluster.client("alice", MemoryStore::new()).await;
-    let mut inbox = alice.inbox();
-    drop(alice);
-    while let Some(event) = inbox.next().await {
-        assert!(matches!(event, Event::CaughtUp(_)), "{event:?}");
-    }
+    let (cluster, address, roots) = start_quic(&mut tasks);
+    let endpoint = Endpoint::bind(roots).unwrap();
+    let via = Via::Shared(endpoint.clone());
+    let alice = connect_quic("alice", &address, via.clone()).await;
+    let bob = connect_quic("bob", &address, via.clone()).await;
+    let carol = connect_quic("carol", &address, via).await;
+    send_numbers(&alice, "bob", 0..300);
+    expect_numbers(&bob, 0..150).await;
+    endpoint.rebind().unwrap();
+    expect_numbers(&bob, 150..300).await;
+    drop(carol);
+    alice.close().await;
+    send_numbers(&bob, "bob", 300..310);
+    expect_numbers(&bob, 300..310).await;
+    assert_eq!(bob.statuses().now(), Status::Connected(user("bob")));
+    assert_eq!(cluster.state.lock().unwrap().connections, 3, "no connection was made anew");
+    bob.close().await;
+    endpoint.wait_idle().await;
 }

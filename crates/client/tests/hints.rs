@@ -5,7 +5,7 @@ mod cluster;
 
 use std::time::Duration;
 
-use client::{Client, Hint, Roots, Servers, SignalError, UserId, store::MemoryStore};
+use client::{Client, Hint, Roots, Servers, SignalError, UserId, Via, store::MemoryStore};
 use cluster::{Cluster, user};
 use link::{config::ServerConfig, quic::ServerEndpoint, secret::MasterSecret, tls::Certificate};
 use tokio::{
@@ -60,7 +60,7 @@ async fn a_signal_arrives_over_quic() {
     config.servers = Servers::Quic {
         addresses: vec![address],
         server_name: "edge.example".into(),
-        roots: Roots::from_der(vec![der]).unwrap(),
+        via: Via::Own(Roots::from_der(vec![der]).unwrap()),
     };
     let alice = Client::connect(config).await.unwrap();
     let bob = cluster.client("bob", MemoryStore::new()).await;

@@ -7,7 +7,7 @@ use rustls::{
     ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
     SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerifier as _},
         verify_server_name,
     },
@@ -22,6 +22,9 @@ use rustls::{
 use wire::version::{ALPN_CLIENT, ALPN_MESH};
 
 use crate::error::SetupError;
+
+/// Session tickets a client keeps: what the library keeps of one name, and all edges have the same.
+const CLIENT_TICKETS_MAX: usize = 8;
 
 /// A certificate chain, leaf first, and the private key of the leaf.
 pub struct Certificate {
@@ -169,6 +172,7 @@ pub(crate) fn client(roots: Roots) -> Result<Arc<QuicClientConfig>, SetupError> 
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
     config.enable_early_data = false;
+    config.resumption = Resumption::in_memory_sessions(CLIENT_TICKETS_MAX);
     QuicClientConfig::try_from(config).map(Arc::new).map_err(refused)
 }
 
@@ -198,7 +202,7 @@ pub(crate) fn mesh_dialer(identity: MeshIdentity) -> Result<Arc<QuicClientConfig
         .map_err(refused)?;
     config.alpn_protocols = vec![ALPN_MESH.to_vec()];
     config.enable_early_data = false;
-    config.resumption = rustls::client::Resumption::disabled();
+    config.resumption = Resumption::disabled();
     QuicClientConfig::try_from(config).map(Arc::new).map_err(refused)
 }
 

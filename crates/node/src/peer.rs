@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use client::{
     ChangeError, Client, Closed, Config, ConnectError, RequestError, SendError, Servers,
-    TokenError,
+    TokenError, Via,
     store::{FileStore, StoreError},
 };
 use link::tls::Roots;
@@ -63,7 +63,7 @@ fn config(place: &Place, store: FileStore) -> Outcome<Config> {
     let servers = Servers::Quic {
         addresses: place.servers.clone(),
         server_name: place.server_name.clone(),
-        roots,
+        via: Via::Own(roots),
     };
     let source = Arc::clone(&place.token);
     let token = move || {

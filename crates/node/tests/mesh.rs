@@ -3,7 +3,7 @@
 
 use std::{future::ready, net::Ipv4Addr, path::Path, time::Duration};
 
-use client::{Address, Client, Event, Hint, Servers, TokenError, store::MemoryStore};
+use client::{Address, Client, Event, Hint, Servers, TokenError, Via, store::MemoryStore};
 use embedded::Engine;
 use link::tls::Roots;
 use node::{
@@ -82,7 +82,9 @@ impl House {
         let servers = Servers::Quic {
             addresses: vec![edge.address().unwrap().to_string()],
             server_name: development::SERVER_NAME.to_owned(),
-            roots: Roots::from_pem(&std::fs::read(self.development.ca_file()).unwrap()).unwrap(),
+            via: Via::Own(
+                Roots::from_pem(&std::fs::read(self.development.ca_file()).unwrap()).unwrap(),
+            ),
         };
         Client::connect(client::Config::new(servers, token, MemoryStore::new())).await.unwrap()
     }

@@ -78,8 +78,9 @@ impl Iterator for Arrivals {
             Process::Constant => self.next_constant(),
             Process::Poisson | Process::Sine { .. } | Process::Steps(_) => self.next_independent(),
         };
-        // A phase is at most days long: far below what a `Duration` holds.
-        Some(Duration::from_secs_f64(seconds)).filter(|at| *at < self.rate.duration)
+        // First as a number: at a tiny rate the next is later than a `Duration` can be.
+        let is_within = seconds < self.rate.duration.as_secs_f64();
+        is_within.then(|| Duration::from_secs_f64(seconds)).filter(|at| *at < self.rate.duration)
     }
 }
 

@@ -1,10 +1,12 @@
 //! The commands, one file each.
 
-pub mod check;
-pub mod compare;
-pub mod output;
+pub(crate) mod check;
+pub(crate) mod compare;
+pub(crate) mod output;
 mod plan;
-pub mod report;
-pub mod scenarios;
-pub mod validate;
-pub mod verify;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod scenarios;
+pub(crate) mod token_key;
+pub(crate) mod validate;
+pub(crate) mod verify;

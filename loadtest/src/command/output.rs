@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
@@ -16,7 +16,7 @@ pub enum Format {
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, Args)]
-pub struct OutputArgs {
+pub(crate) struct OutputArgs {
     /// How the result is printed
     #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     pub output: Format,
@@ -26,7 +26,7 @@ pub struct OutputArgs {
 ///
 /// # Errors
 /// When standard output cannot be written to for another reason.
-pub fn print(text: &str) -> io::Result<()> {
+pub(crate) fn print(text: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let written = out.write_all(text.trim_end().as_bytes()).and_then(|()| out.write_all(b"\n"));
     match written.and_then(|()| out.flush()) {
@@ -39,6 +39,6 @@ pub fn print(text: &str) -> io::Result<()> {
 ///
 /// # Errors
 /// When standard output cannot be written to.
-pub fn print_json(value: &serde_json::Value) -> io::Result<()> {
+pub(crate) fn print_json(value: &serde_json::Value) -> io::Result<()> {
     print(&format!("{value:#}"))
 }

@@ -10,6 +10,9 @@ use crate::scenario::{
     quantity::{show_bytes, show_duration, show_number},
 };
 
+/// Lists are wrapped here.
+const COLUMNS: usize = 98;
+
 /// In words, several lines.
 pub(super) fn describe(scenario: &Scenario, demand: &Demand) -> String {
     let mut rows = vec![
@@ -22,8 +25,11 @@ pub(super) fn describe(scenario: &Scenario, demand: &Demand) -> String {
         ("payloads", payloads(scenario, demand)),
     ];
     if demand.rate_max > 0.0 {
-        let recipients = show_number(demand.recipients_mean);
-        rows.push(("a message", format!("is for {recipients} devices on average")));
+        let recipients = match show_number(demand.recipients_mean) {
+            one if one == "1" => "one device".to_owned(),
+            many => format!("{many} devices"),
+        };
+        rows.push(("a message", format!("is for {recipients} on average")));
     }
     rows.push(("takes", takes(scenario, demand)));
     let mut text = String::new();
@@ -66,8 +72,18 @@ fn describe_phase(text: &mut String, phase: &PhaseDemand, width: usize) {
         writeln!(text, "{gap}{happens}").expect("a String takes everything");
     }
     if !phase.bounds.is_empty() {
-        writeln!(text, "{gap}must hold: {}", phase.bounds.join(", "))
-            .expect("a String takes everything");
+        let mut line = format!("{gap}must hold: ");
+        let indent = " ".repeat(line.len());
+        for (place, bound) in phase.bounds.iter().enumerate() {
+            let comma = if place + 1 < phase.bounds.len() { ", " } else { "" };
+            if line.len() + bound.len() > COLUMNS && line.trim_start() != "must hold: " {
+                writeln!(text, "{}", line.trim_end()).expect("a String takes everything");
+                line.clone_from(&indent);
+            }
+            line.push_str(bound);
+            line.push_str(comma);
+        }
+        writeln!(text, "{line}").expect("a String takes everything");
     }
 }
 
@@ -95,6 +111,7 @@ fn talks(demand: &Demand) -> String {
     let pairs = show_number(f64::from(demand.direct_conversations));
     match demand.groups {
         0 => format!("{pairs} of two, no groups"),
+        1 => format!("{pairs} of two, one group of {}", demand.group_members_max),
         groups => {
             let [groups, members] =
                 [groups, demand.group_members_max].map(|it| show_number(f64::from(it)));

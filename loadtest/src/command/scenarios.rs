@@ -20,7 +20,7 @@ use crate::{
 
 /// What `scenarios` is told.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The one to explain; without it, all of them are listed
     name: Option<String>,
     /// Print its file, to make another of it
@@ -30,21 +30,13 @@ pub struct Args {
     output: OutputArgs,
 }
 
-/// Runs the command. Ends with [`Exit::Unusable`] when there is no such scenario.
+/// Runs the command.
 ///
 /// # Errors
-/// When the result cannot be printed.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
-    match explain(args) {
-        Ok(text) => {
-            output::print(&text)?;
-            Ok(Exit::Pass)
-        }
-        Err(problems) => {
-            output::print(&problems.to_string())?;
-            Ok(Exit::Unusable)
-        }
-    }
+/// When there is no such scenario, something is wrong with it, or the result cannot be printed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
+    output::print(&explain(args)?)?;
+    Ok(Exit::Pass)
 }
 
 fn explain(args: &Args) -> Result<String, Problems> {
@@ -124,4 +116,43 @@ fn rate(scenario: &Scenario) -> String {
         return format!("searches to {rate}/s");
     }
     if rate == "0" { "silent".to_owned() } else { format!("{rate}/s") }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn told(name: Option<&str>, output: Format) -> String {
+        let name = name.map(str::to_owned);
+        explain(&Args { name, text: false, output: OutputArgs { output } }).unwrap()
+    }
+
+    #[test]
+    fn the_list_has_every_scenario_with_what_it_is_about() {
+        let [text, json] = [Format::Text, Format::Json].map(|output| told(None, output));
+        let json: Value = serde_json::from_str(&json).unwrap();
+        for (place, shipped) in ALL.iter().enumerate() {
+            let about = shipped.scenario().unwrap().about;
+            assert!(text.contains(&format!("{:<16} ", shipped.name)) && text.contains(&about));
+            assert_eq!(json[place]["name"], shipped.name);
+            assert_eq!(json[place]["about"], about);
+        }
+        assert!(text.lines().all(|line| line.len() <= 100));
+    }
+
+    #[test]
+    fn an_explanation_says_why_and_what() {
+        let text = told(Some("hot-group"), Format::Text);
+        assert!(text.starts_with("The announcement channel of a company"), "{text}");
+        assert!(text.contains("one group of 512"), "{text}");
+        let json: Value = serde_json::from_str(&told(Some("hot-group"), Format::Json)).unwrap();
+        assert_eq!(json["demand"]["group_members_max"], 512);
+        let text = Args {
+            name: Some("idle".into()),
+            text: true,
+            output: OutputArgs { output: Format::Text },
+        };
+        assert!(explain(&text).unwrap().contains("users = 20000\n"));
+    }
 }

@@ -1,6 +1,15 @@
 //! How the generator speaks to what it tests.
 
-use std::{future::Future, pin::Pin, sync::Arc};
+mod answers;
+mod backoff;
+pub mod mqtt;
+pub mod nats;
+pub mod null;
+mod pause;
+pub mod posthorn;
+mod topics;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -39,7 +48,8 @@ pub trait Driver: Send + Sync {
         sink: Sink,
     ) -> BoxFuture<'static, Result<Box<dyn Device>, ConnectError>>;
 
-    /// Ends what the driver itself holds.
+    /// Ends what the driver itself holds, once every device is disconnected. What became of sends
+    /// that were never answered is told now: [`Outcome::Unknown`].
     ///
     /// # Cancel safety
     /// A dropped call ends it at once.
@@ -69,9 +79,11 @@ pub enum Ability {
 }
 
 /// A connected device; it reconnects by itself when the connection breaks. Dropping it ends the
-/// connection at once.
+/// connection at once, as the crash of a program does: what was heard in the last moments may be
+/// delivered again.
 pub trait Device: Send + Sync {
-    /// Sends without waiting; what becomes of it comes to the sink under `ticket`.
+    /// Sends without waiting; what becomes of it comes to the sink under `ticket`, perhaps before
+    /// this returns, perhaps only after the device was disconnected and connected again.
     ///
     /// # Errors
     /// When it cannot be taken now; then nothing was sent.
@@ -83,7 +95,12 @@ pub trait Device: Send + Sync {
     /// When there is no other port, or the driver cannot.
     fn rebind(&self) -> anyhow::Result<()>;
 
-    /// Ends the connection in order; what is needed to resume stays with the driver.
+    /// From now on waits so long after each delivery before it takes the next one, as a slow phone
+    /// does; zero ends that.
+    fn read_slowly(&self, pause: Duration);
+
+    /// Ends the connection in order: what was heard is acknowledged, and once this returns nothing
+    /// more is. What is needed to resume stays with the driver. [`Told::Down`] is not told.
     ///
     /// # Cancel safety
     /// A dropped call ends it at once.
@@ -108,14 +125,15 @@ pub enum Told {
     Down(String),
     /// Everything that had waited for it has been delivered.
     CaughtUp,
-    /// What became of a send.
+    /// What became of a send. Told once; again only when the cluster takes back what it accepted,
+    /// as [`Outcome::Rejected`].
     Outcome {
         /// Which one.
         ticket: u64,
         /// What became of it.
         outcome: Outcome,
     },
-    /// A message arrived.
+    /// A message arrived, or something that is none: an empty one.
     Delivery(Bytes),
     /// The cluster says that messages may be missing.
     Truncated,
@@ -154,4 +172,23 @@ pub enum ConnectError {
     /// Trying again does not help.
     #[error("refused: {0}")]
     Refused(String),
+}
+
+/// A device that was connected and is not any more has left its place within this.
+const LEAVES_WITHIN: Duration = Duration::from_secs(5);
+
+/// The place of a device, which whoever is connected as it holds.
+///
+/// # Errors
+/// When somebody is.
+///
+/// # Cancel safety
+/// Cancel safe.
+async fn take_place<P>(
+    device: DeviceIndex,
+    place: Arc<tokio::sync::Mutex<P>>,
+) -> Result<tokio::sync::OwnedMutexGuard<P>, ConnectError> {
+    // The task of a connection that was dropped ends by itself, a little later.
+    let taken = tokio::time::timeout(LEAVES_WITHIN, place.lock_owned()).await;
+    taken.map_err(|_| ConnectError::Refused(format!("device {device} is connected already")))
 }

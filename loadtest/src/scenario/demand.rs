@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{
-    HotTarget, Load, Phase, Problems, Scenario, What,
+    Action, HotTarget, Load, Phase, Problems, Scenario, What,
     quantity::{self, show_bytes, show_number},
     source::Source,
 };
@@ -292,7 +292,10 @@ impl Check<'_> {
             return;
         }
         for phase in &self.scenario.phases {
-            let is_back = |what: &What| matches!(what, What::Reconnect { .. });
+            let is_back = |action: &Action| matches!(action.what, What::Reconnect { .. });
+            if phase.actions.iter().any(is_back) {
+                return;
+            }
             if phase.load.rate_max() > 0.0 {
                 let devices = show_number(f64::from(self.population.device_count()));
                 let help = format!(
@@ -302,9 +305,6 @@ impl Check<'_> {
                 );
                 let key = format!("phase.{}.rate", phase.name);
                 return self.source.refuse(&key, "nobody is connected who could send", help);
-            }
-            if phase.actions.iter().any(|action| is_back(&action.what)) {
-                return;
             }
         }
     }

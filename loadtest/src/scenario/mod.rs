@@ -202,3 +202,6 @@ pub struct Honest {
     /// After the load, before the drain is judged.
     pub grace: Duration,
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,7 @@ pub struct Churn {
     pub away: Duration,
 }
 
-/// Devices that read slowly.
+/// Devices that read slowly, and whose deliveries are checked but are nobody's latency.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlowReaders {
     /// Share of devices, 0 to 1.

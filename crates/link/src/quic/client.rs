@@ -27,9 +27,15 @@ impl ClientEndpoint {
     /// # Errors
     /// When there is no socket to be had.
     pub fn bind(roots: Roots) -> Result<Self, SetupError> {
-        let mut config = quinn::ClientConfig::new(tls::client(roots)?);
-        config.transport_config(config::client_transport());
-        Self::with_config(config)
+        Self::with_config(client_config(roots)?)
+    }
+
+    /// The same socket for another client, which has tickets of its own.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn shared(&self, roots: Roots) -> Result<Self, SetupError> {
+        Ok(Self { endpoint: self.endpoint.clone(), config: client_config(roots)? })
     }
 
     /// Connects to the server at `address`, whose certificate must carry `server_name`.
@@ -94,6 +100,12 @@ impl ClientEndpoint {
             .map_err(|problem| SetupError::Socket { address, problem })?;
         Ok(Self { endpoint, config })
     }
+}
+
+fn client_config(roots: Roots) -> Result<quinn::ClientConfig, SetupError> {
+    let mut config = quinn::ClientConfig::new(tls::client(roots)?);
+    config.transport_config(config::client_transport());
+    Ok(config)
 }
 
 /// Only for messages: the system knows where a bound socket is.

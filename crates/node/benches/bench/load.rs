@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use client::{Address, Client, Event, Roots, Servers, StaticToken, store::MemoryStore};
+use client::{Address, Client, Event, Roots, Servers, StaticToken, Via, store::MemoryStore};
 use node::{
     clock::wall_clock_ms,
     development::{self, Development},
@@ -125,7 +125,7 @@ async fn connect(development: &Development, address: &str, name: String) -> Clie
     let servers = Servers::Quic {
         addresses: vec![address.to_owned()],
         server_name: development::SERVER_NAME.to_owned(),
-        roots: Roots::from_pem(&std::fs::read(development.ca_file()).unwrap()).unwrap(),
+        via: Via::Own(Roots::from_pem(&std::fs::read(development.ca_file()).unwrap()).unwrap()),
     };
     let token = StaticToken(development.mint(&name, wall_clock_ms()).unwrap());
     Client::connect(client::Config::new(servers, token, MemoryStore::default())).await.unwrap()

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal as _, path::Path, sync::Arc};
 
-use client::{Config as ClientConfig, Servers, TokenError, store::MemoryStore};
+use client::{Config as ClientConfig, Servers, TokenError, Via, store::MemoryStore};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use link::tls::Roots;
 use tempfile::TempDir;
@@ -146,7 +146,7 @@ fn client_config(
     let servers = Servers::Quic {
         addresses: vec![address.to_owned()],
         server_name: development::SERVER_NAME.to_owned(),
-        roots: roots.clone(),
+        via: Via::Own(roots.clone()),
     };
     let (development, person) = (development.clone(), script.people[device.person].clone());
     let token = move || {

@@ -62,7 +62,7 @@ pub(crate) fn take(printer: &Printer, event: &Event) -> Outcome {
         Event::Rejected(id, reason) => {
             eprintln!("an earlier message (no. {}) was rejected: {reason:?}", id.counter);
         }
-        Event::CaughtUp(_) => {}
+        Event::CaughtUp(_) | Event::Accepted(_) => {}
         Event::Truncated(from) => {
             eprintln!("messages before {from} may be missing: this device was away for too long");
         }

@@ -11,7 +11,7 @@ use std::{
 
 use client::{
     Address, Body, Client, Config, Event, GroupChange, GroupId, MessageId, Servers, TokenError,
-    UserId, group_id, store::MemoryStore, user_id,
+    UserId, Via, group_id, store::MemoryStore, user_id,
 };
 use link::tls::Roots;
 use node::development::{Development, ISSUER, SERVER_NAME, TOKEN_LIFETIME_S};
@@ -43,7 +43,7 @@ fn config(
     let servers = Servers::Quic {
         addresses: vec![dev.address.clone()],
         server_name: SERVER_NAME.to_owned(),
-        roots: Roots::from_pem(&ca).unwrap(),
+        via: Via::Own(Roots::from_pem(&ca).unwrap()),
     };
     Config::new(servers, move || std::future::ready(token()), MemoryStore::new())
 }

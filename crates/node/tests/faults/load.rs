@@ -14,8 +14,8 @@ use std::{
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use client::{
-    Address, Client, Config, Event, GroupChange, Roots, Sending, Servers, StaticToken, group_id,
-    store::MemoryStore,
+    Address, Client, Config, Event, GroupChange, Roots, Sending, Servers, StaticToken, Via,
+    group_id, store::MemoryStore,
 };
 use node::{
     clock::wall_clock_ms,
@@ -157,7 +157,7 @@ impl Load {
                         ledger.wrong(conversation, device, format!("{event:?}"));
                     }
                     Event::Result { receipt, .. } => receipt.ack(),
-                    Event::CaughtUp(_) | Event::Rejected(..) => {}
+                    Event::CaughtUp(_) | Event::Accepted(_) | Event::Rejected(..) => {}
                     #[allow(unreachable_patterns, reason = "events that carry no message")]
                     _ => {}
                 }
@@ -349,7 +349,9 @@ impl Place<'_> {
         let servers = Servers::Quic {
             addresses,
             server_name: development::SERVER_NAME.to_owned(),
-            roots: Roots::from_pem(&std::fs::read(self.development.ca_file()).unwrap()).unwrap(),
+            via: Via::Own(
+                Roots::from_pem(&std::fs::read(self.development.ca_file()).unwrap()).unwrap(),
+            ),
         };
         let person = format!("{person}-{}", self.run);
         let token = StaticToken(self.development.mint(&person, wall_clock_ms()).unwrap());

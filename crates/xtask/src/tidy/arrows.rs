@@ -50,12 +50,13 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("prost-build", &["wire"], "only wire knows byte layouts"),
     ("prost-types", &["wire"], "only wire knows byte layouts"),
     ("protox", &["wire"], "only wire knows byte layouts"),
-    ("quinn", &["link"], "link hides QUIC"),
+    // The load test speaks MQTT to the brokers of others, over QUIC and TLS that are not ours.
+    ("quinn", &["link", "loadtest"], "link hides QUIC"),
     ("quinn-proto", &["link"], "link hides QUIC"),
     ("quinn-udp", &["link"], "link hides QUIC"),
     // The edge fetches the identity provider's keys over HTTPS, and the drivers of the database and
-    // of Redis are told how to encrypt in the words of rustls.
-    ("rustls", &["link", "edge", "mailbox-scylla", "presence-redis"], "link hides TLS"),
+    // of Redis are told how to encrypt in the words of rustls. The load test: as above.
+    ("rustls", &["link", "edge", "mailbox-scylla", "presence-redis", "loadtest"], "link hides TLS"),
     ("ureq", &["edge"], "only the edge fetches keys from an identity provider"),
     ("fjall", &["embedded"], "only node names an engine, only embedded knows this one"),
     ("rdkafka", &["log-kafka"], "only node names an engine, only log-kafka knows this one"),

@@ -90,11 +90,8 @@ fn read_process(fields: &mut Fields<'_, '_>) -> Process {
     if !fields.is_table("arrivals") {
         let names = [("poisson", Process::Poisson), ("constant", Process::Constant)];
         let choices = names.each_ref().map(|(name, process)| (*name, process));
-        let read = fields.get("arrivals", |value| {
-            values::one_of(&choices)(value).map_err(|expected| {
-                format!("{expected}, {{ sine = {{ .. }} }} and {{ steps = [..] }}")
-            })
-        });
+        let others = ", { sine = { .. } }, { steps = [..] }";
+        let read = fields.get("arrivals", values::one_of_and(&choices, others));
         return read.cloned().unwrap_or(Process::Poisson);
     }
     let Some(mut shape) = fields.table("arrivals") else { return Process::Poisson };

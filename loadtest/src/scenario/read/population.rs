@@ -11,6 +11,9 @@ const CONTACTS_MAX: u32 = 10_000;
 const GROUPS_MAX: u32 = 1_000_000;
 /// Above it, nearly everything is the first.
 pub(super) const EXPONENT_MAX: f64 = 4.0;
+/// Contacts of all users together, and likewise members of all groups: 16 to 24 bytes of memory
+/// each.
+const TIES_MAX: u64 = 50_000_000;
 /// What a user adds unless the file says otherwise; fewer when there are fewer users.
 const CONTACTS_DEFAULT: Bounded = Bounded { min: 2, max: 40, skew: 1.0 };
 const POPULARITY_DEFAULT: f64 = 0.8;
@@ -60,6 +63,7 @@ fn read_contacts(mut fields: Fields<'_, '_>, users: u32) -> Contacts {
         let help = format!("There are {users} users, so {} others.", users - 1);
         fields.refuse("per_user.max", what, help);
     }
+    refuse_too_many(&fields, "per_user.max", (users, "users"), (per_user.max, "contacts"));
     let popularity = exponent(&mut fields, "popularity").unwrap_or(default.popularity);
     fields.finish();
     Contacts { per_user, popularity }
@@ -82,9 +86,28 @@ fn read_groups(mut fields: Fields<'_, '_>, users: u32) -> Groups {
         let what = format!("a group cannot have {} members", members.max);
         fields.refuse("members.max", what, format!("There are {users} users."));
     }
+    refuse_too_many(&fields, "members.max", (count, "groups"), (members.max, "members"));
     let popularity = exponent(&mut fields, "popularity").unwrap_or(POPULARITY_DEFAULT);
     fields.finish();
     Groups { count, members, popularity }
+}
+
+/// Refuses what would not fit the memory of this program.
+fn refuse_too_many(
+    fields: &Fields<'_, '_>,
+    key: &str,
+    (count, things): (u32, &str),
+    (each, ties): (u32, &str),
+) {
+    let sum = u64::from(count) * u64::from(each);
+    if sum > TIES_MAX {
+        let [sum, most] = [sum, TIES_MAX].map(|it| quantity::show_number(it as f64));
+        let [count, each] = [count, each].map(|it| quantity::show_number(f64::from(it)));
+        let what = format!("these are more {ties} than are kept in memory");
+        let help =
+            format!("{count} {things} with up to {each} {ties} each: {sum}, at most {most}.");
+        fields.refuse(key, what, help);
+    }
 }
 
 pub(super) fn exponent(fields: &mut Fields<'_, '_>, key: &'static str) -> Option<f64> {

@@ -4,7 +4,10 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use toml::de::DeValue;
 
-use crate::scenario::{quantity, source::Read};
+use crate::scenario::{
+    quantity,
+    source::{self, Read},
+};
 
 /// Any text.
 pub(crate) fn text(value: &DeValue<'_>) -> Read<String> {
@@ -29,6 +32,14 @@ pub(crate) fn name(value: &DeValue<'_>) -> Read<String> {
 
 /// One of some names.
 pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&DeValue<'_>) -> Read<T> {
+    one_of_and(choices, "")
+}
+
+/// One of some names, or something else that is tried elsewhere: only for the error.
+pub(crate) fn one_of_and<T: Copy>(
+    choices: &[(&'static str, T)],
+    others: &str,
+) -> impl Fn(&DeValue<'_>) -> Read<T> {
     move |value| {
         let written = value.as_str().unwrap_or("");
         if let Some((_, choice)) = choices.iter().find(|(name, _)| *name == written) {
@@ -36,9 +47,9 @@ pub(crate) fn one_of<T: Copy>(choices: &[(&'static str, T)]) -> impl Fn(&DeValue
         }
         let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
         let quoted: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
-        let near = crate::scenario::source::nearest(written, &names);
+        let near = source::nearest(written, &names);
         let near = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
-        Err(format!("one of {}{near}", quoted.join(", ")))
+        Err(format!("one of {}{others}{near}", quoted.join(", ")))
     }
 }
 
@@ -122,7 +133,7 @@ pub(crate) fn bytes(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Read
         }
         let [least, most] =
             [*range.start(), *range.end()].map(|at| quantity::show_bytes(at as f64));
-        Err(format!("from {least} to {most}"))
+        Err(format!("a size from {least} to {most}"))
     }
 }
 
