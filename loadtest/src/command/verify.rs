@@ -26,28 +26,28 @@ const SCENARIO: &str = "scenario.toml";
 /// What was sent and has no answer counts as unknown: it may have arrived once, or not at all.
 /// What had not arrived when the run ended early is not judged.
 #[derive(Debug, clap::Args)]
-pub struct Args {
+pub(crate) struct Args {
     /// The folder of the run.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
 
     /// The scenario that was run, if it is not in the folder.
     #[arg(long, value_name = "FILE")]
-    pub scenario: Option<PathBuf>,
+    pub(crate) scenario: Option<PathBuf>,
 
     /// How many violations to print with their history; the JSON has up to 100.
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
-    pub show: usize,
+    pub(crate) show: usize,
 
     /// How to print the verdict.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// When the folder holds no ledger that can be read, or not the scenario it belongs to.
-pub fn run(args: &Args) -> anyhow::Result<Exit> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let run = ledger::run_of(&args.dir)?;
     let path = args.scenario.clone().unwrap_or_else(|| args.dir.join(SCENARIO));
     let population = population(&path, run.seed)?;
