@@ -247,7 +247,9 @@ fn text(folder: &std::path::Path, summary: &Summary) -> String {
             p99(Kind::Accept),
             p99(Kind::ScheduleDelay),
         ));
-        for figure in &phase.figures {
+        let bounded = |name: &str| phase.slo.iter().any(|slo| slo.name.starts_with(name));
+        let is_told = |name: &str| !name.starts_with("memory") || bounded(name);
+        for figure in phase.figures.iter().filter(|figure| is_told(&figure.name)) {
             let value = crate::report::number::of(figure.unit, figure.value);
             lines.push(format!("  {:<24} {value}", figure.name.replace('_', " ")));
         }
