@@ -84,7 +84,7 @@ impl Crew {
         }
         let dialer = MeshDialer::Quic(QuicDialer::bind(identity, keys::AGENT)?);
         let (clock, lost) = (RunClock::start(), CancellationToken::new());
-        let take = |address| Seat::take(&dialer, address, clock, lost.clone());
+        let take = |address: &String| Seat::take(&dialer, address.clone(), clock, lost.clone());
         let seats = try_join_all(addresses.iter().map(take)).await?;
         Ok(Self {
             seats: seats.into_iter().map(Arc::new).collect(),
@@ -145,7 +145,9 @@ impl Crew {
             let devices = part.devices.clone();
             tokens::give(seat, minter, &job.population, devices, job.run).await?;
         }
-        let ahead_ns = i64::try_from(self.clock.now_ns() - job.clock.now_ns().min(self.clock.now_ns()))?;
+        // The clock of the run began after ours, at what ours showed then.
+        let run_ns = job.clock.now_ns();
+        let ahead_ns = i64::try_from(self.clock.now_ns().saturating_sub(run_ns))?;
         let plan = Plan {
             name,
             text: job.scenario.text.clone(),

@@ -1,5 +1,6 @@
 //! Histograms on the wire: the V2 format of HdrHistogram, one after the other, each behind its
-//! length of 4 bytes, little-endian.
+//! length of 4 bytes, little-endian; then how many deliveries were late, and when the first and last
+//! of them came, 8 bytes each.
 
 use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes};
@@ -29,7 +30,8 @@ pub(super) fn encode(portion: &Portion) -> Vec<u8> {
         bytes.put_u32_le(one.len() as u32);
         bytes.extend_from_slice(&one);
     }
-    let (first, last) = portion.caught_up_ns.unwrap_or((u64::MAX, u64::MAX));
+    let (first, last) = portion.late.came_ns.unwrap_or((u64::MAX, u64::MAX));
+    bytes.put_u64_le(portion.late.count);
     bytes.put_u64_le(first);
     bytes.put_u64_le(last);
     bytes
@@ -45,8 +47,9 @@ pub(super) fn decode(bytes: &mut Bytes, tally: Tally) -> anyhow::Result<Portion>
         add(bytes, portion.latencies.of_mut(*kind))?;
     }
     add(bytes, &mut portion.steadfast)?;
+    portion.late.count = number(bytes)?;
     let (first, last) = (number(bytes)?, number(bytes)?);
-    portion.caught_up_ns = (first != u64::MAX).then_some((first, last));
+    portion.late.came_ns = (first != u64::MAX).then_some((first, last));
     Ok(portion)
 }
 
@@ -87,6 +90,7 @@ fn number(bytes: &mut Bytes) -> anyhow::Result<u64> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::measure::Late;
 
     #[test]
     fn a_portion_and_returns_arrive_as_they_were() {
@@ -95,7 +99,7 @@ mod tests {
         sent.latencies.record(Kind::EndToEnd, 9_000_000_000);
         sent.tally.counts.accepted = 7;
         sent.tally.error("rejected", "why");
-        sent.caught_up_ns = Some((3, 5));
+        sent.late = Late { count: 2, came_ns: Some((3, 5)) };
         let returns = Stretch { took_ns: vec![4, 2], missing: 3 };
         let mut bytes = encode(&sent);
         encode_returns(&returns, &mut bytes);
@@ -104,7 +108,7 @@ mod tests {
         let mut bytes = Bytes::from(bytes);
         let came = decode(&mut bytes, tally).unwrap();
         assert_eq!(came.tally, sent.tally);
-        assert_eq!(came.caught_up_ns, sent.caught_up_ns);
+        assert_eq!(came.late, sent.late);
         for kind in Kind::ALL {
             assert_eq!(came.latencies.of(*kind), sent.latencies.of(*kind));
         }

@@ -107,11 +107,11 @@ impl Seat {
     /// A dropped call leaves the agent waiting for another coordinator.
     pub(super) async fn take(
         dialer: &MeshDialer,
-        address: &str,
+        address: String,
         clock: RunClock,
         any_lost: CancellationToken,
     ) -> anyhow::Result<Self> {
-        let connection = dialer.dial(address).await.map_err(|error| explain(address, &error))?;
+        let connection = dialer.dial(&address).await.map_err(|error| explain(&address, &error))?;
         let (mut sender, receiver) = connection.open_bi().await?;
         let hello = Ordered { id: 0, order: Order::Hello { version: VERSION } };
         frame::write(&mut sender, frame::frame(&hello, &[])?).await?;
@@ -137,7 +137,7 @@ impl Seat {
         tasks.spawn(write_orders(waiting, sender, Arc::clone(&shared)));
         tasks.spawn(read_reports(reports, Arc::clone(&shared)));
         tasks.spawn(ask_clock(clock_stream, clock, Arc::clone(&shared)));
-        let (address, next_id) = (address.to_owned(), AtomicU64::new(1));
+        let next_id = AtomicU64::new(1);
         Ok(Self { address, machine, orders, next_id, shared, connection, _tasks: tasks })
     }
 

@@ -120,7 +120,7 @@ impl Play for Generator {
 
     fn assemble(&self) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async {
-            self.crowd.leave_those_online(&self.population).await;
+            self.crowd.leave_who_is_away(&self.population).await;
             Ok(())
         })
     }
