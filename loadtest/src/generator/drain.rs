@@ -76,7 +76,9 @@ impl Generator {
         let until_ns = after(self.crowd.ear.clock, at_most);
         while self.crowd.ear.clock.now_ns() < until_ns {
             let standing = self.crowd.ear.standing();
-            let quiet = after(self.crowd.ear.clock, Duration::ZERO).saturating_sub(self.crowd.ear.latest_ns()) > SETTLED_NS;
+            let quiet = after(self.crowd.ear.clock, Duration::ZERO)
+                .saturating_sub(self.crowd.ear.latest_ns())
+                > SETTLED_NS;
             if standing.waiting == 0 && (standing.delivered >= standing.due || quiet) {
                 return true;
             }

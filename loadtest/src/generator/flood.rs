@@ -118,10 +118,8 @@ async fn handshakes(flood: &Flood, target: &Target, until: Instant) -> anyhow::R
 
 /// Devices with valid tokens that take nothing of what one more device sends them.
 async fn slow_readers(flood: &Flood, target: &Target, until: Instant) -> anyhow::Result<String> {
-    let minter = Arc::new(Minter::new(
-        TokenKey::read(&target.token_key_file)?,
-        target.identity.clone(),
-    ));
+    let minter =
+        Arc::new(Minter::new(TokenKey::read(&target.token_key_file)?, target.identity.clone()));
     let endpoint = Endpoint::bind(roots(target)?)?;
     let attack = wall_clock_ms();
     let connect = |number: u32| {

@@ -44,8 +44,8 @@ use crate::{
 
 use crowd::{Crowd, Progress, action_random};
 use devices::Devices;
-use ear::Ear;
 pub use drain::Drained;
+use ear::Ear;
 use mouth::{Changes, Mouth};
 use returns::Stretch;
 
@@ -133,8 +133,7 @@ impl Generator {
         let recorder = Arc::new(Recorder::new());
         let ear = Arc::new(Ear::new(clock, run, Arc::clone(&devices), recorder, ledger));
         let changes = Arc::new(Changes::default());
-        let sends =
-            Sends::new(Arc::clone(&population), &scenario.traffic, &payloads, part.seed);
+        let sends = Sends::new(Arc::clone(&population), &scenario.traffic, &payloads, part.seed);
         let mouth = Mouth::new(
             &population,
             sends,
@@ -246,7 +245,8 @@ impl Generator {
                 self.aside().spawn(async move { crowd.disconnect(devices, over).await });
             }
             What::Reconnect { share, over } => {
-                let (devices, over) = (Crowd::draw(crowd.wanted(false), *share, &mut random), *over);
+                let (devices, over) =
+                    (Crowd::draw(crowd.wanted(false), *share, &mut random), *over);
                 crowd.expect_back(&devices);
                 self.aside().spawn(async move { crowd.reconnect(devices, over, None).await });
             }

@@ -87,9 +87,7 @@ impl Due {
     fn of(&self, from: DeviceIndex, to: ConversationIndex) -> u32 {
         let without = match self.own_copies {
             OwnCopies::Due | OwnCopies::Allowed => 1,
-            OwnCopies::Forbidden => {
-                self.population.devices_of(self.population.user_of(from)).len()
-            }
+            OwnCopies::Forbidden => self.population.devices_of(self.population.user_of(from)).len(),
         };
         let without = u32::try_from(without).expect("a user has few devices");
         self.devices[to.place()].saturating_sub(without)

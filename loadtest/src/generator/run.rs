@@ -237,7 +237,10 @@ impl Run {
         let prepare = async {
             let after = memory(cluster);
             board.begin(Stage { name: "making groups".to_owned(), ..Stage::default() });
-            self.driver.prepare(Arc::clone(&self.population)).await.context("prepare the groups")?;
+            self.driver
+                .prepare(Arc::clone(&self.population))
+                .await
+                .context("prepare the groups")?;
             board.begin(Stage { name: "who is away leaves".to_owned(), ..Stage::default() });
             Ok(after)
         };

@@ -111,7 +111,10 @@ impl Hear for Tricky {
                 deliver(device, changed.into());
             }
             Trick::Misdirect if tenth => {
-                deliver(DeviceIndex((device.0 + self.ways.devices / 2) % self.ways.devices), payload);
+                deliver(
+                    DeviceIndex((device.0 + self.ways.devices / 2) % self.ways.devices),
+                    payload,
+                );
             }
             Trick::Swap => {
                 let mut behind = self.ways.behind.lock().unwrap();
@@ -256,7 +259,9 @@ impl Fixture {
 }
 
 fn phase(duration: &str, rate: u32) -> String {
-    format!("[[phase]]\nname = 'load'\nduration = '{duration}'\nrate = {rate}\narrivals = 'constant'\n")
+    format!(
+        "[[phase]]\nname = 'load'\nduration = '{duration}'\nrate = {rate}\narrivals = 'constant'\n"
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

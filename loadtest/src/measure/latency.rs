@@ -17,12 +17,7 @@ impl Latencies {
     /// Nothing recorded.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            schedule_delay: empty(),
-            accept: empty(),
-            end_to_end: empty(),
-            catch_up: empty(),
-        }
+        Self { schedule_delay: empty(), accept: empty(), end_to_end: empty(), catch_up: empty() }
     }
 
     /// Records one of `ns` nanoseconds, rounded up to a microsecond.

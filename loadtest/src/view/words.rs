@@ -59,8 +59,10 @@ mod tests {
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(per_second(0.25), "0.2/s");
         assert_eq!(per_second(12_345.4), "12,345/s");
-        assert_eq!([span(850), span(1_200), span(34_500), span(2_500_000)].join(" "),
-            "850 us 1.20 ms 34.5 ms 2.50 s");
+        assert_eq!(
+            [span(850), span(1_200), span(34_500), span(2_500_000)].join(" "),
+            "850 us 1.20 ms 34.5 ms 2.50 s"
+        );
         assert_eq!([bytes(512), bytes(1_536), bytes(3 << 30)].join(" "), "512 B 1.5 KiB 3.0 GiB");
     }
 }

@@ -11,22 +11,40 @@ use proptest::prelude::*;
 use super::table::{Line, Table, due, message, verdict};
 
 /// A device that can send into a conversation.
-const SENDERS: [(u32, u32); 8] =
-    [(0, 0), (2, 0), (1, 1), (3, 1), (0, 2), (2, 2), (4, 3), (7, 3)];
+const SENDERS: [(u32, u32); 8] = [(0, 0), (2, 0), (1, 1), (3, 1), (0, 2), (2, 2), (4, 3), (7, 3)];
 
 /// One step of a history, with numbers to be fitted to what happened before.
 #[derive(Clone, Debug)]
 enum Step {
     /// A message is sent, accepted, and heard by all it is due at, but maybe one.
-    Good { sender: usize, but: Option<u32> },
-    Sent { sender: usize },
-    Outcome { of: usize, outcome: Outcome },
+    Good {
+        sender: usize,
+        but: Option<u32>,
+    },
+    Sent {
+        sender: usize,
+    },
+    Outcome {
+        of: usize,
+        outcome: Outcome,
+    },
     /// One of those sent is heard somewhere.
-    Heard { of: usize, device: u32 },
+    Heard {
+        of: usize,
+        device: u32,
+    },
     /// Something is heard that may never have been sent.
-    Strange { from: u32, conversation: u32, counter: u64, device: u32 },
+    Strange {
+        from: u32,
+        conversation: u32,
+        counter: u64,
+        device: u32,
+    },
     /// Two lines change places.
-    Swap { first: usize, second: usize },
+    Swap {
+        first: usize,
+        second: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -237,7 +255,8 @@ impl Model {
             for user in 0..4 {
                 let devices = Table.devices_of(UserIndex(user));
                 let devices: Vec<u32> = (devices.start.0..devices.end.0).collect();
-                verdict.mailbox_disordered += self.ring(&devices, &everything, &mut verdict.order_pairs);
+                verdict.mailbox_disordered +=
+                    self.ring(&devices, &everything, &mut verdict.order_pairs);
             }
         }
         if !self.rules.group_order {

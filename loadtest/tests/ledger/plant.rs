@@ -291,7 +291,8 @@ fn two_orders_in_one_group() {
         .filter(|line| line.starts_with("device 1: ") || line.starts_with("device 2: "))
         .collect();
     let order = |device, from| {
-        let line = format!("device {device}: delivered: message 0 of device {from} in conversation 2");
+        let line =
+            format!("device {device}: delivered: message 0 of device {from} in conversation 2");
         concerned.iter().position(|it| *it == line).unwrap()
     };
     assert!(order(1, 3) < order(1, 0) && order(2, 3) > order(2, 0));

@@ -72,8 +72,7 @@ impl Ground {
             }
             DriverName::Nats => {
                 let target = only_target(args, "nats://HOST:4222")?;
-                let settings =
-                    nats::Settings::new(target.clone(), args.elsewhere.ca.clone(), run);
+                let settings = nats::Settings::new(target.clone(), args.elsewhere.ca.clone(), run);
                 let driver = Arc::new(Nats::new(settings, people)?);
                 Ok(Self { words: target, ..Self::elsewhere(driver) })
             }
@@ -161,9 +160,8 @@ fn check_engines(args: &Args, scenario: &Scenario) -> anyhow::Result<()> {
 fn target(args: &Args) -> anyhow::Result<Target> {
     let elsewhere = &args.elsewhere;
     let first = elsewhere.target.first().context("--target is missing")?;
-    let (host, _) = first
-        .rsplit_once(':')
-        .with_context(|| format!("--target {first}: expected HOST:PORT"))?;
+    let (host, _) =
+        first.rsplit_once(':').with_context(|| format!("--target {first}: expected HOST:PORT"))?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let key = "with --target, --jwt-key FILE is needed: the key that the cluster believes tokens \
                of; `loadtest token-key new DIR` makes one";

@@ -47,9 +47,9 @@ fn apply(table: &mut toml::Table, set: &str) -> anyhow::Result<()> {
 /// The value under a key; made when it is not there, so that what may be left out can be set.
 fn step<'a>(place: &'a mut Value, key: &str) -> anyhow::Result<&'a mut Value> {
     match place {
-        Value::Table(table) => Ok(table
-            .entry(key.to_owned())
-            .or_insert_with(|| Value::Table(toml::Table::new()))),
+        Value::Table(table) => {
+            Ok(table.entry(key.to_owned()).or_insert_with(|| Value::Table(toml::Table::new())))
+        }
         Value::Array(list) => {
             let named = |value: &Value| value.get("name").and_then(Value::as_str) == Some(key);
             let found = list.iter().position(named).or_else(|| key.parse().ok());

@@ -83,8 +83,10 @@ impl Run {
         };
         if !ended.verdict.is_clean() {
             let found_kinds = ended.verdict.found();
-            let kinds: Vec<_> =
-                found_kinds.iter().map(|(kind, count)| format!("{count} {}", kind.name())).collect();
+            let kinds: Vec<_> = found_kinds
+                .iter()
+                .map(|(kind, count)| format!("{count} {}", kind.name()))
+                .collect();
             found(Outcome::Violation, None, format!("the ledger finds: {}", kinds.join(", ")));
         }
         for flaw in &ended.verdict.flaws {
