@@ -77,8 +77,8 @@ fn write(messages: u64, threads: u64, purpose: &str) -> tempfile::TempDir {
     let cpu = cpu_ns() - cpu;
     let records = written.records as f64;
     println!(
-        "{threads} threads     {:.2} million records/s; {:.0} ns of each thread for a record, {:.0} \
-         ns of CPU in all; {} waits, {:.1} ms{purpose}",
+        "{threads} threads     {:.2} million records/s; {:.0} ns of each thread for a record, \
+         {:.0} ns of CPU in all; {} waits, {:.1} ms{purpose}",
         records * 1e3 / told_ns as f64,
         told_ns as f64 * threads as f64 / records,
         cpu as f64 / records,

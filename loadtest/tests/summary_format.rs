@@ -41,13 +41,12 @@ fn what_is_written_is_read_back() {
 /// Fractions lose their last digit on the way through JSON, and need it for nothing.
 fn rounded(summary: &Summary) -> String {
     fn round(value: &mut serde_json::Value) {
-        match value {
-            serde_json::Value::Number(number) if number.is_f64() => {
-                *value = format!("{:.9e}", number.as_f64().unwrap()).into();
-            }
-            serde_json::Value::Array(items) => items.iter_mut().for_each(round),
-            serde_json::Value::Object(fields) => fields.values_mut().for_each(round),
-            _ => {}
+        if let Some(fraction) = value.as_f64().filter(|_| value.is_f64()) {
+            *value = format!("{fraction:.9e}").into();
+        } else if let Some(items) = value.as_array_mut() {
+            items.iter_mut().for_each(round);
+        } else if let Some(fields) = value.as_object_mut() {
+            fields.values_mut().for_each(round);
         }
     }
     let mut value = serde_json::to_value(summary).unwrap();

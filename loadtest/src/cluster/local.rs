@@ -168,7 +168,7 @@ impl LocalCluster {
         let process = self.process(name)?;
         match act {
             Act::Kill => process.kill().await,
-            Act::Stop => process.stop(),
+            Act::Stop => process.stop().await,
             Act::Cont => process.cont(),
             Act::Terminate => process.terminate().await,
             Act::Drain => {

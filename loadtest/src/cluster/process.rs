@@ -15,14 +15,14 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{guard::Guard, http};
+use super::{guard::Guard, http, usage};
 
 /// A process is ready within this after its start.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A process that was asked to end has this long, above the 30 s a drain may take.
 const END_WITHIN: Duration = Duration::from_secs(60);
-/// The system has this long to take a killed process away.
-const KILLED_WITHIN: Duration = Duration::from_secs(10);
+/// The system has this long to do what a signal says.
+const SIGNALLED_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks at a process.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// An operators' listener answers within this.
@@ -179,15 +179,28 @@ impl Process {
     /// A dropped call has killed it.
     pub async fn kill(&self) -> anyhow::Result<()> {
         self.signal(Signal::KILL)?;
-        self.gone(KILLED_WITHIN).await
+        self.gone(SIGNALLED_WITHIN).await
     }
 
-    /// Lets it stand still (SIGSTOP): its sockets stay open and nobody answers.
+    /// Lets it stand still (SIGSTOP) and waits until it does: its sockets stay open and nobody
+    /// answers.
     ///
     /// # Errors
     /// When it does not run.
-    pub fn stop(&self) -> anyhow::Result<()> {
-        self.signal(Signal::STOP)
+    ///
+    /// # Cancel safety
+    /// A dropped call has stopped it, or is about to.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)?;
+        let by = Instant::now() + SIGNALLED_WITHIN;
+        let mut looks = looks();
+        while let Some(pid) = self.pid()
+            && !usage::stands_still(pid)
+        {
+            ensure!(by > Instant::now(), "{} goes on after SIGSTOP", self.name);
+            looks.tick().await;
+        }
+        Ok(())
     }
 
     /// Lets it go on (SIGCONT).

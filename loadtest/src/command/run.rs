@@ -20,7 +20,10 @@ use crate::{
     exit::Exit,
     generator::run::{self, About, Run},
     population::{Payloads, Population},
-    report::summary::{Outcome, Summary},
+    report::{
+        html,
+        summary::{Outcome, Summary},
+    },
     scenario::{
         Scenario,
         demand::{Demand, Servers},
@@ -203,7 +206,7 @@ async fn prepare_and_perform(
 }
 
 fn print(args: &Args, folder: &std::path::Path, summary: &Summary) -> anyhow::Result<()> {
-    let page = folder.join("report.html");
+    let page = folder.join(html::FILE);
     match args.output {
         Format::Json => {
             let verdict = serde_json::json!({
@@ -244,7 +247,9 @@ fn text(folder: &std::path::Path, summary: &Summary) -> String {
             p99(Kind::Accept),
             p99(Kind::ScheduleDelay),
         ));
-        for figure in &phase.figures {
+        let bounded = |name: &str| phase.slo.iter().any(|slo| slo.name.starts_with(name));
+        let is_told = |name: &str| !name.starts_with("memory") || bounded(name);
+        for figure in phase.figures.iter().filter(|figure| is_told(&figure.name)) {
             let value = crate::report::number::of(figure.unit, figure.value);
             lines.push(format!("  {:<24} {value}", figure.name.replace('_', " ")));
         }
@@ -258,7 +263,7 @@ fn text(folder: &std::path::Path, summary: &Summary) -> String {
         let server = server.map(|bytes| format!(", servers {}", view::bytes(bytes as u64)));
         lines.push(format!("memory    {own} per connection here{}", server.unwrap_or_default()));
     }
-    lines.push(format!("report    {}", folder.join("report.html").display()));
+    lines.push(format!("report    {}", folder.join(html::FILE).display()));
     if summary.verdict.outcome == Outcome::Violation {
         let again = format!("loadtest verify {}", folder.display());
         lines.push(format!("          every violation with its history: {again}"));

@@ -1,7 +1,7 @@
 //! `loadtest verify`: judges the ledger of a run again.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -9,10 +9,12 @@ use std::{
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::output::{self, Format, OutputArgs};
 use crate::{
     exit::Exit,
     ledger::{self, Progress, Verdict},
     population::Population,
+    report::number::count,
     scenario,
 };
 
@@ -37,17 +39,8 @@ pub(crate) struct Args {
     pub(crate) show: usize,
 
     /// How to print the verdict.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    pub(crate) output: Output,
-}
-
-/// How to print the verdict.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    Text,
-    /// The verdict as in the summary of a run.
-    Json,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
 }
 
 /// Runs the command.
@@ -66,7 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     };
     let verdict = ledger::verify(&args.dir, &population, &mut show)?;
     bar.finish_and_clear();
-    print(&verdict, args).context("cannot write to the standard output")?;
+    print(&verdict, args).context("cannot print the verdict")?;
     Ok(exit(&verdict))
 }
 
@@ -89,25 +82,24 @@ fn bar() -> ProgressBar {
     bar
 }
 
-fn print(verdict: &Verdict, args: &Args) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    match args.output {
-        Output::Json => {
-            serde_json::to_writer_pretty(&mut out, verdict)?;
-            writeln!(out)
-        }
-        Output::Text => {
-            writeln!(out, "{}\n{}", verdict.says(), verdict.figures())?;
-            for violation in verdict.violations.iter().take(args.show) {
-                writeln!(out, "{violation}\n")?;
-            }
-            let left_out = verdict.violation_count().saturating_sub(args.show as u64);
-            if left_out > 0 && !verdict.violations.is_empty() {
-                writeln!(out, "... and {left_out} more violations (--show, or -o json)")?;
-            }
-            Ok(())
-        }
+fn print(verdict: &Verdict, args: &Args) -> anyhow::Result<()> {
+    match args.output.output {
+        Format::Json => output::print_json(&serde_json::to_value(verdict)?)?,
+        Format::Text => output::print(&text(verdict, args.show))?,
     }
+    Ok(())
+}
+
+fn text(verdict: &Verdict, show: usize) -> String {
+    let mut text = format!("{}\n\n{}", verdict.says(), verdict.figures());
+    for violation in verdict.violations.iter().take(show) {
+        text += &format!("\n{violation}\n");
+    }
+    let left_out = verdict.violation_count().saturating_sub(show as u64);
+    if left_out > 0 {
+        text += &format!("\n{} more violations: see --show and -o json\n", count(left_out));
+    }
+    text
 }
 
 fn exit(verdict: &Verdict) -> Exit {
@@ -117,5 +109,69 @@ fn exit(verdict: &Verdict) -> Exit {
         Exit::Incomplete
     } else {
         Exit::Pass
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        ledger::{End, Ledger, Message, Outcome, Rules, RunInfo, content::Header},
+        population::ConversationIndex,
+    };
+
+    /// One message of a scenario that comes with the program, heard everywhere but so often.
+    fn run_with(missing: usize, end: Option<End>) -> (tempfile::TempDir, anyhow::Result<Exit>) {
+        const SEED: u64 = 9;
+        let scenario = scenario::find("smoke").unwrap();
+        let population = Population::draw(&scenario.population, &scenario.traffic, SEED);
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(SCENARIO), &scenario.text).unwrap();
+        let population_digest = population.digest();
+        let rules = Rules::POSTHORN;
+        let info = RunInfo { run: 1, seed: SEED, population: population_digest, rules };
+        let ledger = Ledger::create(folder.path(), "local", &info).unwrap();
+        let conversation = ConversationIndex(0);
+        let user = population.members(conversation)[0];
+        let from = population.devices_of(user).next().unwrap();
+        let header = Header { run: 1, from, conversation, counter: 0, intended_ns: 1 };
+        ledger.sent(&header, 1);
+        ledger.outcome(Message { from, conversation, counter: 0 }, Outcome::Accepted, 2);
+        for device in population.recipients(conversation, from).skip(missing) {
+            ledger.delivered(device, &header, 3);
+        }
+        end.map(|end| ledger.finish(end, 4).unwrap());
+        drop(ledger);
+        let dir = folder.path().to_owned();
+        let output = OutputArgs { output: Format::Json };
+        let ended = run(&Args { dir, scenario: None, show: 10, output });
+        (folder, ended)
+    }
+
+    #[test]
+    fn the_exit_code_says_what_the_ledger_says() {
+        for (missing, end, exit) in [
+            (0, Some(End::Drained), Exit::Pass),
+            (1, Some(End::Drained), Exit::Violation),
+            (1, Some(End::Interrupted), Exit::Incomplete),
+            (0, None, Exit::Incomplete),
+        ] {
+            assert_eq!(run_with(missing, end).1.unwrap(), exit);
+        }
+    }
+
+    #[test]
+    fn another_scenario_is_refused() {
+        let (folder, _) = run_with(0, Some(End::Drained));
+        let other = scenario::find("steady").unwrap().text;
+        fs::write(folder.path().join(SCENARIO), other).unwrap();
+        let dir = folder.path().to_owned();
+        let output = OutputArgs { output: Format::Text };
+        let error = run(&Args { dir, scenario: None, show: 10, output }).unwrap_err();
+        assert!(error.to_string().contains("is of the population"), "{error}");
     }
 }

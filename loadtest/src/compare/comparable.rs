@@ -146,20 +146,18 @@ fn collect(key: String, value: toml::Value, out: &mut BTreeMap<String, toml::Val
         true => name.to_owned(),
         false => format!("{key}.{name}"),
     };
-    match value {
-        toml::Value::Table(table) => {
-            for (name, value) in table {
-                collect(below(&name), value, out);
-            }
+    if let toml::Value::Table(table) = value {
+        for (name, value) in table {
+            collect(below(&name), value, out);
         }
-        toml::Value::Array(items) if items.iter().any(toml::Value::is_table) => {
-            for (place, value) in items.into_iter().enumerate() {
-                collect(below(&(place + 1).to_string()), value, out);
-            }
+    } else if let toml::Value::Array(items) = &value
+        && items.iter().any(toml::Value::is_table)
+    {
+        for (place, value) in items.iter().enumerate() {
+            collect(below(&(place + 1).to_string()), value.clone(), out);
         }
-        other => {
-            out.insert(key, other);
-        }
+    } else {
+        out.insert(key, value);
     }
 }
 

@@ -82,9 +82,9 @@ impl Comparison {
         writeln!(f)?;
         writeln!(
             f,
-            "chance: how often two equal runs would differ as much (rank test over stretches of \
-             seconds long\nenough to be independent, corrected for the number of figures); of two \
-             such stretches, how often B has\nthe greater.\n"
+            "chance: how often two equal runs would differ as much, by a rank test over stretches \
+             of seconds that\nare long enough to be independent, corrected for the number of \
+             figures; in brackets, how often B is\nthe greater of a pair of stretches.\n"
         )
     }
 }

@@ -114,6 +114,8 @@ impl Conductor {
     /// A dropped call cuts off who is left.
     pub async fn drain(&self) -> Drained {
         self.show("draining", "everybody comes back and gets what waits", None);
+        // What comes now is nobody's but the drain's.
+        self.generator.begin_span(self.clock.now_ns());
         let drained = self
             .generator
             .drain(self.scenario.honest.grace, |standing| {

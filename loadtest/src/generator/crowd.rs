@@ -313,8 +313,11 @@ impl Crowd {
         mut random: Random,
         until: &CancellationToken,
     ) {
+        if churn.per_s <= 0.0 {
+            return;
+        }
         let mut away = JoinSet::new();
-        while churn.per_s > 0.0 {
+        loop {
             let gap = -(1.0 - random.random::<f64>()).ln() / churn.per_s;
             tokio::select! {
                 biased;

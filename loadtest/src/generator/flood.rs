@@ -27,6 +27,8 @@ const GARBAGE_BYTES_MAX: usize = 1200;
 const SPAM: &[u8] = &[0x5A; 1024];
 /// An unauthenticated connection is held so long by its attacker.
 const HELD: Duration = Duration::from_secs(10);
+/// Messages a second to each of them, unless the scenario says how many there are in all.
+const SPAM_RATE: f64 = 2.0;
 /// Slow readers that connect at once.
 const CONNECTING_MAX: usize = 16;
 
@@ -142,7 +144,8 @@ async fn slow_readers(flood: &Flood, target: &Target, until: Instant) -> anyhow:
         readers.extend(connected?.ok());
     }
     let (mut sent, mut refused) = (0_u64, 0_u64);
-    let mut budget = Budget::new(flood.rate);
+    let rate = if flood.rate > 0.0 { flood.rate } else { SPAM_RATE * readers.len() as f64 };
+    let mut budget = Budget::new(rate);
     while budget.wait(until).await {
         for _ in 0..budget.take() {
             let number = 1 + sent % u64::from(flood.connections.max(1));

@@ -124,7 +124,7 @@ impl Run {
         summary.generator.server_bytes_per_connection = own.server_bytes_per_connection;
         drop(conductor);
         summary.write(&self.folder)?;
-        report::write_html(&summary, &self.folder)?;
+        report::write_html(&summary, &self.folder.join(report::html::FILE))?;
         Ok(summary)
     }
 

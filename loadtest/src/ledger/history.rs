@@ -113,6 +113,7 @@ impl<'a> Histories<'a> {
                     Note::Connected => Happening::Connected,
                     Note::Disconnected => Happening::Disconnected,
                     Note::CaughtUp => Happening::CaughtUp,
+                    Note::Drained => Happening::Drained,
                     Note::Truncated => Happening::Truncated,
                     Note::Conflict => Happening::Conflict,
                 };

@@ -7,11 +7,7 @@
 
 use std::collections::HashMap;
 
-use super::{
-    findings::Finding,
-    record::{Message, Record, What},
-    verdict::Kind,
-};
+use super::{findings::Finding, record::Message, verdict::Kind};
 use crate::population::{ConversationIndex, DeviceIndex};
 
 /// How many messages are kept to compare devices one by one: 16 bytes each, 128 MiB.
@@ -112,9 +108,8 @@ impl Suspects {
         self.pairs.is_empty()
     }
 
-    /// Takes a record of the second pass.
-    pub(super) fn take(&mut self, record: &Record) {
-        let What::Delivered { device, message } = record.what else { return };
+    /// A device heard a message where it may: the second pass.
+    pub(super) fn take(&mut self, device: DeviceIndex, message: Message) {
         let Some(places) = self.of_device.get(&device) else { return };
         for place in places {
             // A pair that was given up is not there any more.
@@ -224,13 +219,10 @@ mod tests {
         let mut suspects = Suspects::default();
         suspects.add(None, DeviceIndex(0), DeviceIndex(1));
         for (device, counter) in [(0, 0), (0, 1), (1, 1), (0, 2), (1, 2), (1, 2), (1, 3), (1, 1)] {
-            let what =
-                What::Delivered { device: DeviceIndex(device), message: message(7, counter) };
-            suspects.take(&Record { at_ns: 0, what });
+            suspects.take(DeviceIndex(device), message(7, counter));
         }
         assert_eq!(suspects.judge().count(), 0);
-        let what = What::Delivered { device: DeviceIndex(1), message: message(7, 0) };
-        suspects.take(&Record { at_ns: 0, what });
+        suspects.take(DeviceIndex(1), message(7, 0));
         let found: Vec<Finding> = suspects.judge().collect();
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].kind, Kind::MailboxDisordered);

@@ -164,6 +164,9 @@ pub enum Note {
     Disconnected,
     /// All that had waited for it was delivered.
     CaughtUp,
+    /// Nothing is sent any more, and the device had its time to get all that waited for it: what is
+    /// missing there is lost, however the run ends.
+    Drained,
     /// The cluster told it that messages may be missing.
     Truncated,
     /// The cluster gave it two bodies under one id: a violation.
@@ -188,7 +191,8 @@ pub enum Note {
 pub enum End {
     /// Every device had its time to drain its mailbox: what is missing is lost.
     Drained,
-    /// The run ended before: what is missing may still have been on its way.
+    /// The run ended before, or some devices did not come back: what is missing may still have been
+    /// on its way, but at a device that was drained.
     Interrupted,
     /// The generator ended without a word, or the end of a file cannot be read: the ledger may
     /// lack what was sent last.
@@ -250,6 +254,7 @@ impl Record {
                     Note::CaughtUp => 18,
                     Note::Truncated => 19,
                     Note::Conflict => 20,
+                    Note::Drained => 21,
                 };
                 (kind, device, [0; 3])
             }
@@ -300,6 +305,7 @@ impl Record {
             18 => note(Note::CaughtUp),
             19 => note(Note::Truncated),
             20 => note(Note::Conflict),
+            21 => note(Note::Drained),
             32 => What::End(End::Drained),
             33 => What::End(End::Interrupted),
             34 => What::End(End::Cut),

@@ -99,6 +99,16 @@ impl<'a> Streams<'a> {
         Heard::Here(arrival)
     }
 
+    /// Whether a device may hear a message, of a conversation in which something happened.
+    pub(super) fn may_hear(&self, device: DeviceIndex, message: Message) -> bool {
+        let conversation = self.conversations.get(message.conversation.place());
+        conversation.and_then(Option::as_deref).is_some_and(|conversation| {
+            let places = (conversation.place(message.from), conversation.place(device));
+            let (Some(sender), Some(receiver)) = places else { return false };
+            conversation.due(self.rules, sender, receiver) != Due::No
+        })
+    }
+
     fn conversation(&mut self, index: ConversationIndex) -> Option<&mut Conversation> {
         let (members, rules) = (self.members, self.rules);
         let slot = self.conversations.get_mut(index.place())?;
@@ -117,7 +127,7 @@ impl<'a> Streams<'a> {
         })
     }
 
-    /// The pairs of devices that seem to differ in the order of a group, and how many were compared.
+    /// How many pairs of devices were compared in groups, and those whose orders seem to differ.
     pub(super) fn unequal_groups(
         &self,
     ) -> (u64, Vec<(ConversationIndex, DeviceIndex, DeviceIndex)>) {

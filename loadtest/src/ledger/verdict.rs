@@ -1,5 +1,6 @@
 //! What the ledger says of a run: the figures, and the first violations with their history.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::record::{End, Message};
@@ -9,7 +10,7 @@ use crate::population::DeviceIndex;
 ///
 /// `due = delivered + lost + pending`. Figures count messages where they say so, otherwise
 /// messages times devices.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// How the ledger ends, the worst of all its files.
     pub end: End,
@@ -32,7 +33,7 @@ pub struct Verdict {
     pub heard: u64,
     /// Accepted, but never arrived at a device where it was due.
     pub lost: u64,
-    /// Due and not arrived when the run ended early: not judged.
+    /// Due and not arrived when the run ended early, at a device that was not drained: not judged.
     pub pending: u64,
     /// Arrived again at the same device.
     pub duplicated: u64,
@@ -136,7 +137,7 @@ impl Verdict {
 
 /// The ways a cluster breaks its contract.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -200,7 +201,7 @@ impl Kind {
 }
 
 /// One violation, with what the ledger knows about it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Violation {
     /// What is wrong.
     pub kind: Kind,
@@ -219,7 +220,7 @@ pub struct Violation {
 }
 
 /// One line of a history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Event {
     /// When: nanoseconds on the run's clock.
     pub at_ns: u64,
@@ -233,7 +234,7 @@ pub struct Event {
 
 /// What can stand in a history.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum Happening {
@@ -259,6 +260,8 @@ pub enum Happening {
     Disconnected,
     /// The device had got everything that waited for it.
     CaughtUp,
+    /// The device had its time to get everything, after the last message was sent.
+    Drained,
     /// The device was told that messages may be missing.
     Truncated,
     /// The device was given two bodies under one id.
@@ -281,6 +284,7 @@ impl Happening {
             Self::Connected => "connected",
             Self::Disconnected => "disconnected",
             Self::CaughtUp => "caught up",
+            Self::Drained => "drained",
             Self::Truncated => "truncated",
             Self::Conflict => "conflict",
         }
@@ -288,7 +292,7 @@ impl Happening {
 }
 
 /// The part of a file that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Torn {
     /// The name of the file.
     pub file: String,

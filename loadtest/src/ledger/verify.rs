@@ -77,7 +77,8 @@ pub fn verify(
     let files = Files::open(folder)?;
     if files.run.population != members.digest() {
         bail!(
-            "the ledger in {} is of the population {:016x}, drawn from seed {}; this one is {:016x}",
+            "the ledger in {} is of the population {:016x}, drawn from seed {}; \
+             this one is {:016x}",
             folder.display(),
             files.run.population,
             files.run.seed,
@@ -93,7 +94,14 @@ pub fn verify(
     judge.conclude();
     let mut suspects = judge.suspects();
     if !suspects.is_empty() {
-        files.read(&mut |bytes| tell(Pass::Order, bytes), |record| suspects.take(record))?;
+        let streams = &judge.streams;
+        files.read(&mut |bytes| tell(Pass::Order, bytes), |record| {
+            if let What::Delivered { device, message } = record.what
+                && streams.may_hear(device, message)
+            {
+                suspects.take(device, message);
+            }
+        })?;
         judge.verdict.order_pairs_unjudged = suspects.given_up;
         for finding in suspects.judge() {
             judge.findings.add(&mut judge.verdict, finding);
@@ -115,6 +123,8 @@ struct Judge<'a> {
     mailboxes: Vec<Mailbox>,
     /// By device: the place in `mailboxes`.
     mailbox_of: Vec<Option<u32>>,
+    /// By device: whether it had its time to get everything.
+    drained: Vec<bool>,
     verdict: Verdict,
     findings: Findings,
     flaws: Flaws,
@@ -143,6 +153,7 @@ impl<'a> Judge<'a> {
             streams: Streams::new(members, run.rules),
             mailboxes: Vec::new(),
             mailbox_of: vec![None; members.device_count()],
+            drained: vec![false; members.device_count()],
             verdict: Verdict::default(),
             findings: Findings::default(),
             flaws: Flaws::default(),
@@ -194,6 +205,10 @@ impl<'a> Judge<'a> {
             What::Note { device, note } => match note {
                 Note::Connected | Note::Disconnected | Note::CaughtUp => (),
                 Note::Truncated => self.verdict.truncated += 1,
+                Note::Drained => match self.drained.get_mut(device.place()) {
+                    Some(drained) => *drained = true,
+                    None => self.flaws.unknown_device += 1,
+                },
                 Note::Conflict => self.find(Kind::Conflict, device, None, None, record.at_ns),
             },
             What::End(_) => (),
@@ -268,8 +283,8 @@ impl<'a> Judge<'a> {
     fn conclude(&mut self) {
         let (verdict, findings) = (&mut self.verdict, &mut self.findings);
         for stream in self.streams.each() {
-            self.flaws.outcome_without_send +=
-                Totals::of(&stream).judge(&stream, verdict, findings);
+            let totals = Totals::of(&stream, &self.drained);
+            self.flaws.outcome_without_send += totals.judge(&stream, verdict, findings);
         }
         verdict.sent -= verdict.not_sent.min(verdict.sent);
         verdict.rejected -= verdict.not_sent.min(verdict.rejected);
@@ -298,19 +313,20 @@ impl<'a> Judge<'a> {
 }
 
 /// What became of the messages of one stream.
-struct Totals {
+struct Totals<'a> {
+    drained: &'a [bool],
     accepted: CounterSet,
     rejected: CounterSet,
     unknown: CounterSet,
 }
 
-impl Totals {
-    fn of(stream: &StreamView<'_>) -> Self {
+impl<'a> Totals<'a> {
+    fn of(stream: &StreamView<'_>, drained: &'a [bool]) -> Self {
         let stream = stream.stream;
         let accepted = stream.accepted.clone();
         let rejected = stream.rejected.minus(&accepted);
         let unknown = stream.sent.minus(&accepted).minus(&rejected);
-        Self { accepted, rejected, unknown }
+        Self { drained, accepted, rejected, unknown }
     }
 
     /// Judges one stream at all its receivers; how many outcomes have no send.
@@ -363,10 +379,11 @@ impl Totals {
         }
         let missing = self.accepted.minus(seen);
         verdict.delivered += due - missing.len();
-        let lost = match verdict.end {
-            End::Drained => missing.clone(),
+        let lost = if verdict.end == End::Drained || self.drained[device.place()] {
+            missing.clone()
+        } else {
             // What is missing below one that arrived was passed over: it will not come.
-            End::Interrupted | End::Cut => missing.and(&CounterSet::below(seen.end())),
+            missing.and(&CounterSet::below(seen.end()))
         };
         verdict.pending += missing.len() - lost.len();
         find_all(Kind::Lost, stream, device, &lost, verdict, findings);

@@ -126,6 +126,7 @@ impl Event {
             | Happening::Connected
             | Happening::Disconnected
             | Happening::CaughtUp
+            | Happening::Drained
             | Happening::Truncated
             | Happening::Conflict => format!(
                 "device {device}: {what}: message {counter} of device {from} in conversation \

@@ -118,6 +118,10 @@ impl Ledger {
             .with_context(|| format!("cannot make the ledger {}", path.display()))?;
         file.write_all(&record::encode_head(run, clock::wall_clock_ms()))
             .with_context(|| format!("cannot write the ledger {}", path.display()))?;
+        Self::start(file, path, run)
+    }
+
+    fn start(file: File, path: PathBuf, run: &RunInfo) -> anyhow::Result<Self> {
         let shared = Arc::new(Shared::new(run.run));
         let writer = Writer::new(file, path, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
@@ -409,4 +413,29 @@ impl Writer {
 /// A panic of another caller leaves whole records behind, so the lock is good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::ledger::Rules;
+
+    #[test]
+    fn a_full_disk_fails_the_ledger_and_holds_nobody_up() {
+        let full = PathBuf::from("/dev/full");
+        let file = OpenOptions::new().write(true).open(&full).unwrap();
+        let run = RunInfo { run: 1, seed: 1, population: 1, rules: Rules::POSTHORN };
+        let ledger = Ledger::start(file, full, &run).unwrap();
+        let told = SHARD_RECORDS as u64 * 3;
+        for at_ns in 0..told {
+            ledger.note(DeviceIndex(0), Note::Connected, at_ns);
+        }
+        assert!(ledger.written().dropped >= told - SHARD_RECORDS as u64 * 2);
+        let why = "the ledger /dev/full cannot be written: No space left on device";
+        assert!(ledger.finish(End::Drained, told).unwrap_err().to_string().starts_with(why));
+        assert!(ledger.failure().unwrap().starts_with(why));
+        assert_eq!(ledger.written().records, 0);
+    }
 }

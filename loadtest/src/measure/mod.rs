@@ -14,5 +14,5 @@ mod tally;
 pub use hlog::IntervalLogs;
 pub use latency::Latencies;
 pub use machine::describe_machine;
-pub use recorder::{Arrival, Portion, Recorder, Span};
+pub use recorder::{Arrival, Late, Portion, Recorder, Span};
 pub use tally::{Errors, Tally};

@@ -30,8 +30,8 @@ pub struct Portion {
     pub steadfast: Histogram<u64>,
     /// How much of everything happened.
     pub tally: Tally,
-    /// When the first and the last delivery after an absence came, nanoseconds since the run began.
-    pub caught_up_ns: Option<(u64, u64)>,
+    /// Deliveries after an absence that came in this span, whenever they were intended.
+    pub late: Late,
 }
 
 impl Default for Portion {
@@ -40,7 +40,7 @@ impl Default for Portion {
             latencies: Latencies::new(),
             steadfast: latency::empty(),
             tally: Tally::default(),
-            caught_up_ns: None,
+            late: Late::default(),
         }
     }
 }
@@ -51,15 +51,30 @@ impl Portion {
         self.latencies.add(&other.latencies);
         latency::merge(&mut self.steadfast, &other.steadfast);
         self.tally.add(&other.tally);
-        if let Some((first, last)) = other.caught_up_ns {
-            self.caught_up(first);
-            self.caught_up(last);
-        }
+        self.late.add(other.late);
+    }
+}
+
+/// Deliveries to devices that had been away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Late {
+    /// How many.
+    pub count: u64,
+    /// When the first and the last came, nanoseconds since the run began; none came before any.
+    pub came_ns: Option<(u64, u64)>,
+}
+
+impl Late {
+    fn count(&mut self, at_ns: u64) {
+        self.add(Self { count: 1, came_ns: Some((at_ns, at_ns)) });
     }
 
-    fn caught_up(&mut self, at_ns: u64) {
-        let (first, last) = self.caught_up_ns.unwrap_or((at_ns, at_ns));
-        self.caught_up_ns = Some((first.min(at_ns), last.max(at_ns)));
+    fn add(&mut self, other: Self) {
+        self.count += other.count;
+        if let Some((first, last)) = other.came_ns {
+            let (ours, our_last) = self.came_ns.unwrap_or((first, last));
+            self.came_ns = Some((ours.min(first), our_last.max(last)));
+        }
     }
 }
 
@@ -170,7 +185,6 @@ impl Recorder {
             if !arrival.live {
                 portion.tally.caught_up += 1;
                 portion.latencies.record(Kind::CatchUp, took_ns);
-                portion.caught_up(at_ns);
                 return;
             }
             portion.latencies.record(Kind::EndToEnd, took_ns);
@@ -178,6 +192,9 @@ impl Recorder {
                 latency::record(&mut portion.steadfast, took_ns);
             }
         });
+        if !arrival.live {
+            lock(self.shard(key)).span(at_ns).1.late.count(at_ns);
+        }
     }
 
     /// Something went wrong that has to do with this time; `words` are the first one's example.
@@ -210,9 +227,13 @@ impl Recorder {
         whole
     }
 
+    fn shard(&self, key: u32) -> &Mutex<Shard> {
+        &self.shards[key as usize % SHARDS]
+    }
+
     /// Records for the interval, then for the span, which knows when it began.
     fn both(&self, key: u32, intended_ns: u64, record: impl Fn(&mut Portion, Option<u64>)) {
-        let mut shard = lock(&self.shards[key as usize % SHARDS]);
+        let mut shard = lock(self.shard(key));
         record(&mut shard.interval, None);
         let (began_ns, portion) = shard.span(intended_ns);
         record(portion, Some(*began_ns));
@@ -249,7 +270,7 @@ mod tests {
         let interval = recorder.take_interval();
         assert_eq!(interval.tally.counts.delivered, 1);
         assert_eq!(interval.tally.counts.intended, 0);
-        assert_eq!(interval.latencies.quantile_us(Kind::EndToEnd, 1.0), Some(9_000));
+        assert_eq!(interval.latencies.of(Kind::EndToEnd).min(), 9_000);
     }
 
     #[test]
@@ -264,6 +285,6 @@ mod tests {
         assert_eq!(whole.steadfast.len(), 1);
         assert_eq!(whole.latencies.of(Kind::EndToEnd).len(), 2);
         assert_eq!(whole.latencies.of(Kind::CatchUp).len(), 1);
-        assert_eq!(whole.caught_up_ns, Some((5_000, 5_000)));
+        assert_eq!(whole.late, Late { count: 1, came_ns: Some((5_000, 5_000)) });
     }
 }

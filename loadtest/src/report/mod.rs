@@ -1,5 +1,6 @@
 //! What a run leaves for people and programs: `summary.json`, and `report.html` made from it.
 
+pub mod check;
 pub mod html;
 mod markup;
 pub mod number;

@@ -9,6 +9,8 @@ const TIME_STEPS: &[f64] = &[
     0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 900.0, 1_800.0,
     3_600.0, 7_200.0, 14_400.0, 21_600.0, 43_200.0, 86_400.0,
 ];
+const MINUTE_US: f64 = 60e6;
+const HOUR_US: f64 = 3_600e6;
 /// Nothing is drawn below this on an axis of latencies, in microseconds.
 const LEAST_US: f64 = 1.0;
 
@@ -69,13 +71,13 @@ impl Axis {
     pub(super) fn latency(least_us: f64, most_us: f64) -> Self {
         let least = if least_us.is_finite() { least_us.max(LEAST_US) } else { LEAST_US };
         let most = if most_us.is_finite() { most_us.max(least) } else { least };
-        let low = one_two_five().take_while(|value| *value <= least).last().unwrap_or(LEAST_US);
-        let high = one_two_five()
+        let low = round_lengths().take_while(|value| *value <= least).last().unwrap_or(LEAST_US);
+        let high = round_lengths()
             .find(|value| *value >= most && *value >= low * 10.0)
             .unwrap_or(most.max(low * 10.0));
         let scale = Scale::Log { low, high };
         let only_decades = high / low > 300.0;
-        let values = one_two_five()
+        let values = round_lengths()
             .filter(|value| (low..=high).contains(value))
             .filter(|value| !only_decades || is_decade(*value));
         let ticks = ticks(scale, values, number::latency_bound);
@@ -276,13 +278,30 @@ fn round_step(least: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// 1, 2, 5, 10, 20, 50 and so on, to a hundred million: 100 s in microseconds, and ten times more.
-fn one_two_five() -> impl Iterator<Item = f64> {
-    (0..=9).flat_map(|power| [1.0, 2.0, 5.0].map(|factor| factor * 10_f64.powi(power)))
+/// Lengths of time that are round to a person, in microseconds: 1, 2, 5, 10 and so on to 10 s, then
+/// in minutes, then in hours, for longer than any run.
+fn round_lengths() -> impl Iterator<Item = f64> {
+    let one_two_five = |unit: f64, powers: std::ops::RangeInclusive<i32>| {
+        powers
+            .flat_map(move |power| [1.0, 2.0, 5.0].map(|factor| factor * unit * 10_f64.powi(power)))
+    };
+    one_two_five(1.0, 0..=6)
+        .chain([10e6, 20e6, 30e6])
+        .chain(one_two_five(MINUTE_US, 0..=0))
+        .chain([10.0, 20.0, 30.0].map(|minutes| minutes * MINUTE_US))
+        .chain(one_two_five(HOUR_US, 0..=10))
 }
 
-fn is_decade(value: f64) -> bool {
-    let power = value.log10();
+/// The first of each unit, and ten, a hundred and so on of it.
+fn is_decade(us: f64) -> bool {
+    let unit = if us >= HOUR_US {
+        HOUR_US
+    } else if us >= MINUTE_US {
+        MINUTE_US
+    } else {
+        1.0
+    };
+    let power = (us / unit).log10();
     (power - power.round()).abs() < 1e-9
 }
 
@@ -341,6 +360,8 @@ mod tests {
         assert_eq!(labels(&narrow), ["500 µs", "1 ms", "2 ms", "5 ms"]);
         let nines = Axis::nines(100_000);
         assert_eq!(labels(&nines), ["50 %", "90 %", "99 %", "99.9 %", "99.99 %", "99.999 %"]);
+        let long = Axis::latency(900_000.0, 9e9);
+        assert_eq!(labels(&long), ["1 s", "10 s", "60 s", "10 min", "1 h"]);
         let minute = Axis::time(0.0, 60.0);
         assert_eq!(labels(&minute), ["0 s", "10 s", "20 s", "30 s", "40 s", "50 s", "60 s"]);
         let hour = Axis::time(0.0, 3_600.0);

@@ -54,6 +54,12 @@ impl Series {
         self.values().next().is_none()
     }
 
+    /// Where it ends, along.
+    #[must_use]
+    pub(super) fn end(&self) -> Option<f64> {
+        self.points.iter().rev().find(|point| point.y.is_some()).map(|point| point.x)
+    }
+
     /// The last value, where the name stands.
     #[must_use]
     pub(super) fn last(&self) -> Option<f64> {

@@ -84,10 +84,20 @@ fn unit(unit: Unit) -> summary::Unit {
     }
 }
 
+/// What is bounded, in words: the key without its end, which the sign says.
+#[must_use]
+pub fn title(result: &SloResult) -> String {
+    let key = result.name.as_str();
+    let key = key.strip_suffix("_min").or(key.strip_suffix("_max")).unwrap_or(key);
+    // The longest of a kind of latency is no end of a key.
+    let longest = result.unit == summary::Unit::Microseconds && result.name.ends_with("_max");
+    if longest { result.name.replace('_', " ") } else { key.replace('_', " ") }
+}
+
 /// A missed bound as a sentence, without the phase.
 #[must_use]
 pub fn missed(result: &SloResult) -> String {
-    let name = result.name.replace('_', " ");
+    let name = title(result);
     let bound = number::bound(result.unit, result.bound);
     let sign = if result.is_floor() { "at least" } else { "at most" };
     match result.measured {
@@ -102,7 +112,7 @@ pub fn missed(result: &SloResult) -> String {
 /// A bound and what was measured, in a few words: `end to end p99 1.20 ms, at most 20 ms`.
 #[must_use]
 pub fn says(result: &SloResult) -> String {
-    let name = result.name.replace('_', " ");
+    let name = title(result);
     let bound = number::bound(result.unit, result.bound);
     let sign = if result.is_floor() { "at least" } else { "at most" };
     let measured = result.measured.map(|value| number::of(result.unit, value));

@@ -22,9 +22,10 @@ const TOP: f64 = 20.0;
 const BOTTOM: f64 = 24.0;
 /// Units of the inner drawing along.
 const ALONG: f64 = 1_000.0;
-/// About how wide the lines are drawn on a wide page and on a phone, in pixels.
-const WIDE_PX: f64 = 800.0;
+/// About how wide the lines are drawn on a phone, in pixels.
 const NARROW_PX: f64 = 220.0;
+/// Numbers of events that are nearer than this would be drawn over each other.
+const MARK_PX: f64 = 14.0;
 
 /// A plot with everything that is said about it.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub(super) struct Plot {
     pub(super) unit: Unit,
     /// How high the lines may go, in pixels.
     pub(super) height: f64,
+    /// How much of the page's width it has.
+    pub(super) width: Width,
     /// The lines.
     pub(super) series: Vec<Series>,
     /// Stretches of x with names.
@@ -51,6 +54,32 @@ pub(super) struct Plot {
     pub(super) marks: Vec<Mark>,
     /// Bounds that were set.
     pub(super) bounds: Vec<Bound>,
+}
+
+/// How much of a wide page's width a plot has; on a phone, each has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Width {
+    /// All of it.
+    Whole,
+    /// It stands beside another.
+    Half,
+}
+
+impl Width {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Whole => "plot",
+            Self::Half => "plot half",
+        }
+    }
+
+    /// About how wide the lines are drawn on a wide page, in pixels.
+    fn wide_px(self) -> f64 {
+        match self {
+            Self::Whole => 800.0,
+            Self::Half => 320.0,
+        }
+    }
 }
 
 /// A stretch of x with a name, such as a phase.
@@ -99,8 +128,9 @@ impl Plot {
         let mut out = String::new();
         put!(
             out,
-            "<figure class=\"plot\" id=\"{}\"><figcaption><h4>{}</h4><output></output><p>{}</p>\
+            "<figure class=\"{}\" id=\"{}\"><figcaption><h4>{}</h4><output></output><p>{}</p>\
              </figcaption>",
+            self.width.class(),
             self.id,
             Escaped(&self.title),
             Escaped(&self.help),
@@ -212,7 +242,9 @@ impl Plot {
     }
 
     fn draw_marks(&self, out: &mut String) {
+        let mut labelled = f64::NEG_INFINITY;
         for mark in &self.marks {
+            let along = self.x.place(mark.x) * self.width.wide_px();
             let x = share(self.x.place(mark.x));
             put!(
                 out,
@@ -221,7 +253,8 @@ impl Plot {
                 Escaped(&mark.text),
                 TOP + self.height,
             );
-            if !mark.label.is_empty() {
+            if !mark.label.is_empty() && along - labelled >= MARK_PX {
+                labelled = along;
                 put!(
                     out,
                     "<text x=\"{x}\" dx=\"3\" y=\"{}\">{}</text>",
@@ -307,7 +340,7 @@ impl Plot {
                     Escaped(text),
                 )
             };
-            match (fits(WIDE_PX), fits(NARROW_PX)) {
+            match (fits(self.width.wide_px()), fits(NARROW_PX)) {
                 (_, true) => out.push_str(&text("", &band.name)),
                 (true, false) => {
                     out.push_str(&text("wide", &band.name));
@@ -325,8 +358,9 @@ impl Plot {
         for ((series, _), y) in named.iter().zip(spread(&wanted, TOP + 4.0, TOP + self.height)) {
             put!(
                 out,
-                "<text class=\"label {}\" x=\"100%\" dx=\"8\" y=\"{:.1}\">{}</text>",
+                "<text class=\"label {}\" x=\"{}\" dx=\"8\" y=\"{:.1}\">{}</text>",
                 series.style,
+                share(self.x.place(series.end().unwrap_or_default())),
                 y + 4.0,
                 Escaped(&series.name),
             );

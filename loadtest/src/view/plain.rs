@@ -28,7 +28,7 @@ impl Plain {
         let shown = board.shown();
         let now_ns = board.now_ns();
         let stage = format!("{} {}", shown.stage.name, shown.stage.detail);
-        if stage != self.stage {
+        if stage != self.stage && !shown.stage.name.is_empty() {
             print(board, stage.trim_end());
             self.stage = stage;
             self.printed_ns = Some(now_ns);

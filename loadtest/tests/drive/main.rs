@@ -19,6 +19,7 @@ async fn what_is_accepted_reaches_every_device_but_the_one_that_sent_it() {
     let all = stage.connect_all().await;
     send(&*all[0], stage.pair(0, 2), 0..20);
     send(&*all[3], stage.group(), 20..40);
+    stage.heard.delivered(0, 20).await;
     for device in [1, 4, 5] {
         stage.heard.delivered(device, 40).await;
     }

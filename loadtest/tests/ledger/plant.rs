@@ -134,7 +134,7 @@ fn reordered() {
         lines.swap(first, second);
     });
     let says = "device 2 of user 1 got message 0 of device 0 of user 0 in conversation 0 at \
-                0.029000 s, after number 1";
+                0.028000 s, after number 1";
     check(&verdict, &[(Kind::Reordered, 1)], says);
     assert_eq!(verdict.violations[0].other, Some(message(0, 0, 1)));
     let arrivals: Vec<_> = verdict.violations[0]
@@ -156,7 +156,7 @@ fn corrupted_and_so_lost() {
     assert_eq!(
         verdict.violations[1].says,
         "device 2 of user 1 got what claims to be message 2 of device 0 of user 0 in conversation \
-         0, but was changed at 0.053000 s"
+         0, but was changed at 0.052000 s"
     );
     for violation in &verdict.violations {
         let what: Vec<_> = violation.history.iter().map(|event| event.what).collect();
@@ -284,7 +284,8 @@ fn two_orders_in_one_group() {
     });
     // Its other neighbour sent one of the two, and so heard only one.
     let says = "device 2 of user 1 got message 0 of device 3 of user 2 in group 2 after message 0 \
-                of device 0 of user 0 in group 2; device 1 of user 0 of the same group got it before";
+                of device 0 of user 0 in group 2; device 1 of user 0 of the same group got it \
+                before";
     check(&verdict, &[(Kind::GroupDisordered, 1)], says);
     let concerned: Vec<_> = history(&verdict)
         .into_iter()
@@ -299,6 +300,18 @@ fn two_orders_in_one_group() {
 }
 
 #[test]
+fn what_came_to_a_wrong_device_is_not_also_out_of_order() {
+    let rules = Rules { own_copies: OwnCopies::Forbidden, ..Rules::POSTHORN };
+    let own = |line: &Line| matches!(line, Line::Heard(1, it) if it.from.0 == 0);
+    let mut lines = good(message(2, 2, 0));
+    lines.extend(good(message(0, 2, 0)));
+    lines.retain(|line| !own(line));
+    lines.insert(0, Line::Heard(1, message(0, 2, 0)));
+    let verdict = super::table::verdict(&lines, rules, Some(End::Drained));
+    assert_eq!(verdict.found(), [(Kind::Misdelivered, 1)]);
+}
+
+#[test]
 fn an_unknown_outcome_may_arrive_once_or_not_at_all() {
     let unknown = message(0, 3, 2);
     for answer in [None, Some(Outcome::Unknown)] {
@@ -307,7 +320,11 @@ fn an_unknown_outcome_may_arrive_once_or_not_at_all() {
                 lines.retain(|line| match line {
                     Line::Outcome(it, _) => *it != unknown,
                     Line::Heard(device, it) => *it != unknown || *device <= arrivals,
-                    _ => true,
+                    Line::Sent(_)
+                    | Line::Changed(..)
+                    | Line::Alien(_)
+                    | Line::OtherRun(_)
+                    | Line::Note(..) => true,
                 });
                 lines.extend(answer.map(|answer| Line::Outcome(unknown, answer)));
             });
@@ -359,6 +376,20 @@ fn what_was_on_its_way_when_the_run_was_interrupted_is_not_judged() {
         let verdict = verdict(&lines, Rules::POSTHORN, end);
         assert_eq!((verdict.lost, verdict.pending), (lost, pending), "{end:?}");
         assert_eq!(verdict.end, end.unwrap_or(End::Cut));
+    }
+}
+
+#[test]
+fn a_device_that_was_drained_is_judged_though_another_did_not_come_back() {
+    let mut lines = clean();
+    lines.retain(|line| !matches!(line, Line::Heard(2 | 4, it) if it.counter == 2));
+    for (end, pending) in [(Some(End::Interrupted), 3), (None, 3), (Some(End::Drained), 0)] {
+        let mut lines = lines.clone();
+        lines.push(Line::Note(2, Note::Drained));
+        // Device 2 misses two: of device 0 in conversations 0 and 3; device 4 misses three.
+        let verdict = verdict(&lines, Rules::POSTHORN, end);
+        assert_eq!((verdict.lost, verdict.pending), (5 - pending, pending), "{end:?}");
+        assert!(verdict.violations[0].history.iter().any(|it| it.what == Happening::Drained));
     }
 }
 

@@ -12,14 +12,14 @@ use loadtest::{
 };
 use tempfile::TempDir;
 
-pub const RUN: u64 = 77;
+pub(crate) const RUN: u64 = 77;
 /// Users of two, one, two and three devices.
 const USERS: [Range<u32>; 4] = [0..2, 2..3, 3..5, 5..8];
 /// Two conversations of two, then two groups.
 const CONVERSATIONS: [&[u32]; 4] = [&[0, 1], &[0, 2], &[0, 1, 2], &[0, 1, 2, 3]];
 const GROUPS_FROM: usize = 2;
 
-pub struct Table;
+pub(crate) struct Table;
 
 impl Members for Table {
     fn digest(&self) -> u64 {
@@ -56,7 +56,7 @@ impl Members for Table {
 
 /// What the generator tells the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     Sent(Message),
     Outcome(Message, Outcome),
     /// Heard by this device.
@@ -70,39 +70,39 @@ pub enum Line {
     Note(u32, Note),
 }
 
-pub fn message(from: u32, conversation: u32, counter: u64) -> Message {
+pub(crate) fn message(from: u32, conversation: u32, counter: u64) -> Message {
     Message { from: DeviceIndex(from), conversation: ConversationIndex(conversation), counter }
 }
 
 /// Every device that must hear the message.
-pub fn due(message: Message) -> impl Iterator<Item = u32> {
+pub(crate) fn due(message: Message) -> impl Iterator<Item = u32> {
     let devices = Table.devices_in(message.conversation).into_iter();
     devices.filter(move |device| *device != message.from).map(|device| device.0)
 }
 
 /// A message that goes well everywhere.
-pub fn good(message: Message) -> Vec<Line> {
+pub(crate) fn good(message: Message) -> Vec<Line> {
     let mut lines = vec![Line::Sent(message), Line::Outcome(message, Outcome::Accepted)];
     lines.extend(due(message).map(|device| Line::Heard(device, message)));
     lines
 }
 
-pub fn run_info(rules: Rules) -> RunInfo {
+pub(crate) fn run_info(rules: Rules) -> RunInfo {
     RunInfo { run: RUN, seed: 1, population: Table.digest(), rules }
 }
 
 /// The time of a line: its number in milliseconds, from 1.
-pub fn at_ns(line: usize) -> u64 {
+pub(crate) fn at_ns(line: usize) -> u64 {
     (line as u64 + 1) * 1_000_000
 }
 
 /// What a device sends: due half a millisecond before it is sent.
-pub fn header(run: u64, message: Message, at_ns: u64) -> Header {
+pub(crate) fn header(run: u64, message: Message, at_ns: u64) -> Header {
     let Message { from, conversation, counter } = message;
     Header { run, from, conversation, counter, intended_ns: at_ns - 500_000 }
 }
 
-pub fn tell(ledger: &Ledger, line: Line, at_ns: u64) {
+pub(crate) fn tell(ledger: &Ledger, line: Line, at_ns: u64) {
     let mut payload = BytesMut::new();
     match line {
         Line::Sent(message) => ledger.sent(&header(RUN, message, at_ns), at_ns),
@@ -129,7 +129,7 @@ pub fn tell(ledger: &Ledger, line: Line, at_ns: u64) {
 }
 
 /// A ledger with these lines; `None` is one whose generator says nothing at its end.
-pub fn write(lines: &[Line], rules: Rules, end: Option<End>) -> TempDir {
+pub(crate) fn write(lines: &[Line], rules: Rules, end: Option<End>) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let ledger = Ledger::create(folder.path(), "local", &run_info(rules)).unwrap();
     for (number, line) in lines.iter().enumerate() {
@@ -142,11 +142,11 @@ pub fn write(lines: &[Line], rules: Rules, end: Option<End>) -> TempDir {
     folder
 }
 
-pub fn judge(folder: &TempDir) -> Verdict {
+pub(crate) fn judge(folder: &TempDir) -> Verdict {
     ledger::verify(folder.path(), &Table, &mut |_| ()).unwrap()
 }
 
 /// The verdict over these lines.
-pub fn verdict(lines: &[Line], rules: Rules, end: Option<End>) -> Verdict {
+pub(crate) fn verdict(lines: &[Line], rules: Rules, end: Option<End>) -> Verdict {
     judge(&write(lines, rules, end))
 }

@@ -17,18 +17,18 @@ use rand_chacha::ChaCha8Rng;
 
 /// What a phase of the made-up run is like.
 #[derive(Clone, Copy)]
-pub struct Shape {
-    pub name: &'static str,
-    pub seconds: u32,
-    pub rate: f64,
-    pub measured: bool,
+pub(crate) struct Shape {
+    pub(crate) name: &'static str,
+    pub(crate) seconds: u32,
+    pub(crate) rate: f64,
+    pub(crate) measured: bool,
     /// The median of the end to end latency.
-    pub median_us: f64,
+    pub(crate) median_us: f64,
     /// How far its values spread: the standard deviation of their logarithm.
-    pub spread: f64,
+    pub(crate) spread: f64,
 }
 
-pub const SHAPES: &[Shape] = &[
+pub(crate) const SHAPES: &[Shape] = &[
     Shape {
         name: "warm-up",
         seconds: 10,
@@ -64,17 +64,17 @@ pub const SHAPES: &[Shape] = &[
 ];
 
 /// A run that passed.
-pub fn passed(seed: u64) -> Summary {
+pub(crate) fn passed(seed: u64) -> Summary {
     run(seed, SHAPES, 1.0)
 }
 
 /// The same with every latency as many times as long.
-pub fn slower(seed: u64, factor: f64) -> Summary {
+pub(crate) fn slower(seed: u64, factor: f64) -> Summary {
     run(seed, SHAPES, factor)
 }
 
 /// A run that missed a bound, had errors and lost messages.
-pub fn violated(seed: u64) -> Summary {
+pub(crate) fn violated(seed: u64) -> Summary {
     let mut summary = slower(seed, 4.0);
     let ledger = summary.ledger.as_mut().expect("there is one");
     ledger.lost = 2;
@@ -98,7 +98,7 @@ pub fn violated(seed: u64) -> Summary {
             Reason {
                 outcome: Outcome::Fail,
                 phase: Some("spike".to_owned()),
-                text: "end to end p99 is 62.1 ms, and must be at most 20 ms.".to_owned(),
+                text: "end to end p99 is 162 ms, and must be at most 50 ms.".to_owned(),
             },
             Reason {
                 outcome: Outcome::Violation,
@@ -145,7 +145,7 @@ fn violation(number: u32) -> ledger::Violation {
 }
 
 /// A run of these phases; every latency is `factor` times as long.
-pub fn run(seed: u64, shapes: &[Shape], factor: f64) -> Summary {
+pub(crate) fn run(seed: u64, shapes: &[Shape], factor: f64) -> Summary {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut intervals, mut phases, mut curves) = (Vec::new(), Vec::new(), Vec::new());
     let mut at_s = 0.0;
@@ -207,7 +207,7 @@ fn part(rng: &mut ChaCha8Rng, place: usize, shape: Shape, at_s: f64, factor: f64
         let began_s = at_s + f64::from(second);
         let mut each: Vec<_> = Kind::ALL.iter().map(|_| histogram()).collect();
         let stalled = if shape.rate > 2_000.0 && second == 7 { 9.0 } else { 1.0 };
-        for _ in 0..(shape.rate / 2.0) as u32 {
+        for _ in 0..(shape.rate / 4.0) as u32 {
             let long = shape.median_us * factor * stalled * (gauss(rng) * shape.spread).exp();
             record(&mut each[0], long);
             record(&mut each[1], long * 0.62);
@@ -272,10 +272,10 @@ fn phase(shape: Shape, at_s: f64, counts: Counts, histograms: &[Histogram<u64>])
     let slo = vec![
         SloResult {
             name: "end_to_end_p99".to_owned(),
-            bound: 20_000.0,
+            bound: 50_000.0,
             measured: p99,
             unit: Unit::Microseconds,
-            kept: p99.is_some_and(|p99| p99 <= 20_000.0),
+            kept: p99.is_some_and(|p99| p99 <= 50_000.0),
         },
         SloResult {
             name: "rate_min".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::{
     generator::returns::Stretch as Returned,
-    measure::Portion,
+    measure::{Late, Portion},
     report::{
         slo,
         summary::{Figure, Interval, Percentiles, Phase, Unit},
@@ -25,7 +25,7 @@ impl Conductor {
         let mut figures = stretch.figures.clone();
         returned(&mut figures, "back_within", &back, "connected again");
         returned(&mut figures, "caught_up_within", &caught_up, "had what waited for them");
-        caught_up_rate(&mut figures, &portion);
+        caught_up_rate(&mut figures, portion.late, &caught_up);
         steadfast(&mut figures, &portion);
         memory(&mut figures, intervals);
         let mut phase = Phase {
@@ -71,18 +71,16 @@ fn returned(figures: &mut Vec<Figure>, name: &str, returned: &Returned, did: &st
     }
 }
 
-fn caught_up_rate(figures: &mut Vec<Figure>, portion: &Portion) {
-    let Some((first_ns, last_ns)) = portion.caught_up_ns else { return };
+/// Only where devices were brought back; otherwise it says how fast those of the churn are.
+fn caught_up_rate(figures: &mut Vec<Figure>, late: Late, returned: &Returned) {
+    let Some((first_ns, last_ns)) = late.came_ns else { return };
     let took_s = last_ns.saturating_sub(first_ns) as f64 / 1e9;
-    if took_s > 0.0 {
+    if took_s > 0.0 && !returned.took_ns.is_empty() {
         figures.push(Figure {
             name: "catch_up_rate".to_owned(),
-            value: portion.tally.caught_up as f64 / took_s,
+            value: late.count as f64 / took_s,
             unit: Unit::PerSecond,
-            explanation: format!(
-                "{} messages that had waited were brought in {took_s:.2} s.",
-                portion.tally.caught_up,
-            ),
+            explanation: format!("{} messages that had waited came in {took_s:.2} s.", late.count),
         });
     }
 }

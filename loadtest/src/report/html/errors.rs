@@ -10,6 +10,7 @@ use crate::report::{
     scale::Axis,
     series::Series,
     summary::{Summary, Unit},
+    svg::Width,
 };
 
 pub(super) fn write(out: &mut String, summary: &Summary) {
@@ -37,6 +38,7 @@ pub(super) fn write(out: &mut String, summary: &Summary) {
             y: Axis::linear(most, Unit::Count),
             unit: Unit::Count,
             height: 80.0,
+            width: Width::Whole,
             series: vec![series],
             bounds: Vec::new(),
         },

@@ -10,7 +10,7 @@ use crate::report::{
     scale::Axis,
     series::{Point, Series},
     summary::{Curve, Kind, Phase, Spread, Summary, Unit},
-    svg::{Bound, Plot},
+    svg::{Bound, Plot, Width},
 };
 
 pub(super) fn write(out: &mut String, summary: &Summary) {
@@ -19,15 +19,19 @@ pub(super) fn write(out: &mut String, summary: &Summary) {
         "latency",
         "Latency by time",
         "Every latency counts from the moment the message was meant to be sent, not from when it \
-         was: a stall of the cluster or of the generator cannot hide. All scales are the same and \
-         logarithmic; dashed lines are bounds of the 99th percentile.",
+         was: a stall of the cluster or of the generator cannot hide. The first three plots have \
+         one scale, a logarithmic one; dashed lines are bounds of the 99th percentile.",
     );
     let timeline = Timeline::of(summary);
-    let y = common_scale(summary);
-    for &kind in Kind::ALL {
-        if kind != Kind::CatchUp || seen(summary, kind) {
-            timeline.write(out, by_time(summary, kind, &y));
-        }
+    let together = [Kind::EndToEnd, Kind::Accept, Kind::ScheduleDelay];
+    let y = common_scale(summary, &together);
+    for kind in together {
+        timeline.write(out, by_time(summary, kind, &y));
+    }
+    if seen(summary, Kind::CatchUp) {
+        // Being away is measured in seconds and more; on one scale the others would be flat.
+        let y = common_scale(summary, &[Kind::CatchUp]);
+        timeline.write(out, by_time(summary, Kind::CatchUp, &y));
     }
     write_events(out, summary);
     out.push_str("</section>\n");
@@ -47,11 +51,11 @@ fn seen(summary: &Summary, kind: Kind) -> bool {
     summary.intervals.iter().any(|interval| interval.latency.get(kind).is_some())
 }
 
-/// One scale for all kinds, so that they can be compared by eye.
-fn common_scale(summary: &Summary) -> Axis {
+/// One scale for several kinds, so that they can be compared by eye.
+fn common_scale(summary: &Summary, kinds: &[Kind]) -> Axis {
     let spreads = || {
         let intervals = summary.intervals.iter();
-        intervals.flat_map(|interval| interval.latency.iter().map(|(_, spread)| spread))
+        intervals.flat_map(|one| kinds.iter().filter_map(|kind| one.latency.get(*kind)))
     };
     let least = spreads().map(|spread| spread.p50_us).min().unwrap_or(1) as f64;
     let most = spreads().map(|spread| spread.max_us).max().unwrap_or(1) as f64;
@@ -73,6 +77,7 @@ fn by_time(summary: &Summary, kind: Kind, y: &Axis) -> Shown {
         y: y.clone(),
         unit: Unit::Microseconds,
         height: 150.0,
+        width: Width::Whole,
         series: vec![
             line("max", |spread| spread.max_us),
             line("p99", |spread| spread.p99_us),
@@ -150,6 +155,7 @@ fn write_curves(out: &mut String, summary: &Summary) {
             y: y.clone(),
             unit: Unit::Microseconds,
             height: 220.0,
+            width: Width::Half,
             series: curves.iter().map(|curve| line(curve, most)).collect(),
             bands: Vec::new(),
             marks: Vec::new(),

@@ -5,7 +5,7 @@ use crate::{
     ledger::{Event, Kind, Message, Verdict, Violation},
     report::{
         markup::{Escaped, put},
-        number, scale,
+        number,
         summary::Summary,
     },
 };
@@ -31,7 +31,7 @@ fn write_verdict(out: &mut String, ledger: &Verdict) {
         ("accepted", ledger.accepted),
         ("rejected", ledger.rejected),
         ("unknown outcome", ledger.unknown),
-        ("of them arrived", ledger.unknown_arrived),
+        ("unknown, but arrived", ledger.unknown_arrived),
         ("never left", ledger.not_sent),
     ];
     let arrivals = [
@@ -121,7 +121,7 @@ fn write_violation(out: &mut String, violation: &Violation, open: &str) {
     out.push_str("</ol>");
     if violation.left_out > 0 {
         let left_out = number::count(violation.left_out);
-        put!(out, "<p>{left_out} more deliveries, to other devices, are left out.</p>");
+        put!(out, "<p>Left out, deliveries to other devices: {left_out}.</p>");
     }
     out.push_str("</details>\n");
 }
@@ -132,7 +132,7 @@ fn write_event(out: &mut String, violation: &Violation, event: &Event) {
         out,
         "<li{}><span>{}</span> {} <span>device {}</span>",
         if here { " class=\"here\"" } else { "" },
-        Escaped(&scale::moment(event.at_ns as f64 / 1e9)),
+        Escaped(&format!("{:.6} s", event.at_ns as f64 / 1e9)),
         event.what.name(),
         event.device,
     );

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::report::{
     markup::{Escaped, put},
-    number,
+    number, slo,
     summary::{Percentiles, Phase, SloResult, Summary},
 };
 
@@ -105,7 +105,7 @@ fn bound(phase: &Phase, result: &SloResult) -> Vec<Cell> {
     };
     vec![
         phase.name.as_str().into(),
-        result.name.replace('_', " ").into(),
+        slo::title(result).into(),
         format!("{sign} {}", number::bound(result.unit, result.bound)).into(),
         result.measured.map(|value| number::of(result.unit, value)).into(),
         Cell::Markup(bar(result)),

@@ -8,6 +8,7 @@ use crate::report::{
     scale::Axis,
     series::Series,
     summary::{Rates, Summary, Unit},
+    svg::Width,
 };
 
 type Line = (&'static str, fn(&Rates) -> f64);
@@ -73,6 +74,7 @@ fn shown(summary: &Summary, id: &str, title: &str, help: &str, lines: &[Line]) -
         y: Axis::linear(most, Unit::PerSecond),
         unit: Unit::PerSecond,
         height: 150.0,
+        width: Width::Whole,
         series,
         bounds: Vec::new(),
     }

@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 
 use super::{
     section,
-    table::{Table, numbers, words},
+    table::{Cell, Table, numbers, words},
     timeline::{Shown, Timeline},
 };
 use crate::report::{
     number,
     scale::Axis,
     series::Series,
-    summary::{Interval, Load, Summary, Unit},
-    svg::Bound,
+    summary::{Interval, Load, Process, Summary, Unit},
+    svg::{Bound, Width},
 };
 
 /// Queues that are drawn at most; the rest is among the metrics.
@@ -70,6 +70,7 @@ fn cpu(summary: &Summary) -> Shown {
         y: Axis::linear(if near { most.max(cores) } else { most }, Unit::Cores),
         unit: Unit::Cores,
         height: 110.0,
+        width: Width::Whole,
         series,
         bounds: bounds.into_iter().collect(),
     }
@@ -84,6 +85,7 @@ fn memory(summary: &Summary) -> Shown {
         y: Axis::linear(most(&series), Unit::Bytes),
         unit: Unit::Bytes,
         height: 110.0,
+        width: Width::Whole,
         series,
         bounds: Vec::new(),
     }
@@ -101,6 +103,7 @@ fn connections(summary: &Summary) -> Shown {
         y: Axis::linear(most(&series), Unit::Count),
         unit: Unit::Count,
         height: 80.0,
+        width: Width::Whole,
         series,
         bounds: Vec::new(),
     }
@@ -134,6 +137,7 @@ fn write_queues(out: &mut String, summary: &Summary, timeline: &Timeline) {
             y: Axis::linear(most(&series), unit),
             unit,
             height: 70.0,
+            width: Width::Half,
             series,
             bounds: Vec::new(),
         };
@@ -167,6 +171,9 @@ fn write_processes(out: &mut String, summary: &Summary) {
             numbers("Restarts"),
         ],
     );
+    let generator = &summary.generator;
+    let each = generator.server_bytes_per_connection.map(number::bytes);
+    let alone = summary.processes.len() == 1;
     for process in &summary.processes {
         table.row(
             "",
@@ -176,14 +183,13 @@ fn write_processes(out: &mut String, summary: &Summary) {
                 number::bytes(process.rss_begin_bytes as f64).into(),
                 number::bytes(process.rss_max_bytes as f64).into(),
                 number::bytes(process.rss_end_bytes as f64).into(),
-                None::<String>.into(),
+                each.clone().filter(|_| alone).into(),
                 process.restarts.to_string().into(),
             ],
         );
     }
-    let generator = &summary.generator;
-    if let Some(each) = generator.server_bytes_per_connection {
-        table.row("total", whole("all of the cluster", summary, number::bytes(each)));
+    if summary.processes.len() > 1 {
+        table.row("total", whole(summary, each));
     }
     table.row(
         "aside",
@@ -201,14 +207,13 @@ fn write_processes(out: &mut String, summary: &Summary) {
     table.write(out);
 }
 
-fn whole(name: &str, summary: &Summary, each: String) -> Vec<super::table::Cell> {
+fn whole(summary: &Summary, each: Option<String>) -> Vec<Cell> {
     let processes = &summary.processes;
     let cpu: f64 = processes.iter().map(|process| process.cpu_s).sum();
-    let sum = |value: fn(&crate::report::summary::Process) -> u64| {
-        number::bytes(processes.iter().map(value).sum::<u64>() as f64)
-    };
+    let sum =
+        |value: fn(&Process) -> u64| number::bytes(processes.iter().map(value).sum::<u64>() as f64);
     vec![
-        name.into(),
+        "all of the cluster".into(),
         number::seconds(cpu).into(),
         sum(|process| process.rss_begin_bytes).into(),
         sum(|process| process.rss_max_bytes).into(),

@@ -5,7 +5,7 @@ use crate::report::{
     scale::{self, Axis},
     series::{Series, stretch},
     summary::{EventKind, Summary, Unit},
-    svg::{Band, Bound, Mark, Plot},
+    svg::{Band, Bound, Mark, Plot, Width},
 };
 
 /// Events beyond this many are drawn without a number.
@@ -34,6 +34,8 @@ pub(super) struct Shown {
     pub(super) unit: Unit,
     /// How high, in pixels.
     pub(super) height: f64,
+    /// How much of the page's width it has.
+    pub(super) width: Width,
     /// The lines.
     pub(super) series: Vec<Series>,
     /// Bounds that were set.
@@ -71,6 +73,7 @@ impl Timeline {
             y: shown.y,
             unit: shown.unit,
             height: shown.height,
+            width: shown.width,
             series: shown.series,
             bands: self.bands.clone(),
             marks: self.marks.clone(),
