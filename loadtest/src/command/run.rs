@@ -104,7 +104,7 @@ enum DriverName {
     Mqtt,
     /// NATS JetStream: a durable consumer for each device
     Nats,
-    /// Nothing: a target in this program that answers at once, which shows what the generator can do
+    /// Nothing: a target in this program that answers at once; shows what the generator can do
     Null,
 }
 
@@ -179,7 +179,11 @@ async fn prepare_and_perform(
     let crew = agents::call(args).await?;
     let folder = run::folder(args.out.as_deref(), &scenario.name)?;
     let id = rand::rng().next_u64();
-    let ground = ground::Ground::lay(args, &scenario, &population, &folder, id).await?;
+    let laid = ground::Ground::lay(args, &scenario, &population, &folder, id).await;
+    let ground = laid.inspect_err(|_| {
+        // Only an empty folder goes; what servers said on their way stays.
+        let _ = std::fs::remove_dir(&folder);
+    })?;
     let cluster_folder = ground.folder.clone();
     let company = agents::company(args, crew, &scenario, ground.target.as_ref())?;
     let run = Run {

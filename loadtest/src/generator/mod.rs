@@ -44,14 +44,14 @@ use crate::{
     scenario::{PhaseRate, Process, Scenario, What, seed::Purpose},
 };
 
-use crowd::{Crowd, Progress, action_random};
-use devices::Devices;
-pub use drain::Drained;
-pub(crate) use drain::{QUIET_NS, SETTLED_NS};
-use ear::Ear;
-use mouth::{Changes, Mouth};
-pub use play::Play;
-pub use returns::Stretch;
+pub(crate) use self::drain::{QUIET_NS, SETTLED_NS};
+pub use self::{drain::Drained, play::Play, returns::Stretch};
+use self::{
+    crowd::{Crowd, Progress, action_random},
+    devices::Devices,
+    ear::Ear,
+    mouth::{Changes, Mouth},
+};
 
 /// How far something is, and whether it is over, is looked at so often.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -181,8 +181,8 @@ impl Generator {
         self.crowd.ear.recorder.begin_span(began_ns)
     }
 
-    /// Sends at a rate from `began_ns` on, until its duration is over or `stop` is cancelled. `phase`
-    /// and `part` are the places of the phase, and of the try within it.
+    /// Sends at a rate from `began_ns` on, until its duration is over or `stop` is cancelled.
+    /// `phase` and `part` are the places of the phase, and of the try within it.
     ///
     /// # Errors
     /// When the times cannot be kept at all.

@@ -24,8 +24,8 @@ const PRIORITY: i32 = -15;
 
 /// Says what the mouth has to say at each arrival, counted from `began_ns`, and gives it back.
 ///
-/// Not a task of the runtime, whose timers are as coarse as a millisecond: a thread that parks wakes
-/// some 60 µs after its time. When it is late it catches up at once and skips nothing.
+/// Not a task of the runtime, whose timers are as coarse as a millisecond: a thread that parks
+/// wakes some 60 us after its time. When it is late it catches up at once and skips nothing.
 ///
 /// # Errors
 /// When there is no thread to be had, or it panicked; then there is nothing to send with any more.

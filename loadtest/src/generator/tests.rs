@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::{task::JoinSet, time::sleep};
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::run::{About, Run};
@@ -63,6 +63,8 @@ struct Ways {
     behind: Mutex<Option<(DeviceIndex, Bytes)>>,
     /// What is held while the target stands still.
     held: Mutex<Option<Vec<(Sink, DeviceIndex, Told)>>>,
+    /// Something was told.
+    told: Notify,
 }
 
 struct Tricky {
@@ -80,6 +82,23 @@ impl Ways {
         *self.held.lock().unwrap() = Some(Vec::new());
     }
 
+    /// Waits until something is so of what was told.
+    async fn until(&self, is: impl Fn(&Self) -> bool) {
+        while !is(self) {
+            self.told.notified().await;
+        }
+    }
+
+    fn deliveries(&self) -> u64 {
+        self.deliveries.load(Ordering::Relaxed)
+    }
+
+    fn outcomes_held(&self) -> usize {
+        let held = self.held.lock().unwrap();
+        let outcomes = held.iter().flatten().filter(|(_, _, told)| is_outcome(told));
+        outcomes.count()
+    }
+
     fn go_on(&self) {
         let held = self.held.lock().unwrap().take();
         for (sink, device, told) in held.into_iter().flatten() {
@@ -88,8 +107,19 @@ impl Ways {
     }
 }
 
+fn is_outcome(told: &Told) -> bool {
+    matches!(told, Told::Outcome { .. })
+}
+
 impl Hear for Tricky {
     fn hear(&self, device: DeviceIndex, told: Told) {
+        self.pass(device, told);
+        self.ways.told.notify_one();
+    }
+}
+
+impl Tricky {
+    fn pass(&self, device: DeviceIndex, told: Told) {
         let mut held = self.ways.held.lock().unwrap();
         if let Some(held) = &mut *held {
             held.push((Arc::clone(&self.sink), device, told));
@@ -227,6 +257,7 @@ impl Fixture {
             deliveries: AtomicU64::new(0),
             behind: Mutex::default(),
             held: Mutex::default(),
+            told: Notify::new(),
         });
         let inner = Null::new(Arc::clone(&population));
         let run = Run {
@@ -283,11 +314,10 @@ async fn the_times_are_kept_while_the_target_stands_still() {
     let ways = Arc::clone(&fixture.ways);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        while ways.deliveries.load(Ordering::Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
+        ways.until(|ways| ways.deliveries() > 0).await;
         ways.stand_still();
-        sleep(Duration::from_secs(2)).await;
+        // At 100/s these are 2 s.
+        ways.until(|ways| ways.outcomes_held() >= 200).await;
         ways.go_on();
     });
     let summary = fixture.perform().await;
@@ -318,9 +348,7 @@ async fn an_interrupted_run_is_drained_verified_and_reported() {
     let (ways, interrupt) = (Arc::clone(&fixture.ways), fixture.run.interrupt.clone());
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {
-        while ways.deliveries.load(Ordering::Relaxed) < 50 {
-            tokio::task::yield_now().await;
-        }
+        ways.until(|ways| ways.deliveries() >= 50).await;
         interrupt.cancel();
     });
     let summary = fixture.perform().await;

@@ -123,6 +123,7 @@ async fn reaches_everybody_else(peer: Peer) {
     for device in [1, 4, 5] {
         stage.heard.delivered(device, 400).await;
     }
+    stage.heard.delivered(0, 200).await;
     stage.heard.delivered(2, 200).await;
     stage.heard.answered(0, 200).await;
     stage.heard.answered(3, 200).await;

@@ -30,10 +30,10 @@ use crate::{
 
 /// As many sends wait for the device's task before no more are taken.
 const SENDS_WAITING_MAX: usize = 1024;
-/// A device that leaves waits this long for the answers to what it sent.
+/// A device that leaves waits this long for the answers to what it sent, and then for what is on
+/// its way to it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-/// A device that has left waits this long for the last deliveries and for its last words to be
-/// written.
+/// A device that has left waits this long for its last words to be written.
 const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 /// While messages may be waiting for a device, the server is asked this often.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -122,7 +122,7 @@ impl Device for Connected {
     fn disconnect(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         self.leave.cancel();
         Box::pin(async move {
-            let left = timeout(ANSWERS_WITHIN + 3 * CLOSE_WITHIN, self.task.join_next());
+            let left = timeout(2 * ANSWERS_WITHIN + 2 * CLOSE_WITHIN, self.task.join_next());
             // Not in time: dropping the task ends the connection.
             let _ = left.await;
         })
@@ -208,8 +208,7 @@ impl Run {
                 break;
             }
         }
-        // Not in time: dropping the connection ends it.
-        let _ = timeout(2 * CLOSE_WITHIN, self.part()).await;
+        self.part().await;
     }
 
     fn event(
@@ -285,18 +284,42 @@ impl Run {
         }
     }
 
-    /// Takes what is on its way, and ends the connection in order.
+    /// Ends the connection in order. Only what the server sends between its last answer and its
+    /// hearing that the device leaves comes again later.
     async fn part(&mut self) {
-        if self.link.deliveries.drain().await.is_ok() {
-            let last = async {
-                while let Some(message) = self.link.deliveries.next().await {
-                    self.delivered(message).await;
+        // Not in time: what was not acknowledged comes again.
+        let _ = timeout(ANSWERS_WITHIN, self.take_the_rest()).await;
+        let _ = self.link.deliveries.drain().await;
+        let last = async {
+            while let Some(message) = self.link.deliveries.next().await {
+                self.delivered(message).await;
+            }
+            // What cannot be written any more is an acknowledgement.
+            let _ = self.link.client.flush().await;
+        };
+        let _ = timeout(CLOSE_WITHIN, last).await;
+    }
+
+    /// Takes and acknowledges what is on its way, until the server knows of nothing more.
+    async fn take_the_rest(&mut self) {
+        let consumer = self.link.consumer.clone();
+        loop {
+            let ask = consumer.get_info();
+            tokio::pin!(ask);
+            let info = loop {
+                tokio::select! {
+                    biased;
+                    message = self.link.deliveries.next() => match message {
+                        Some(message) => self.delivered(message).await,
+                        None => return,
+                    },
+                    info = &mut ask => break info,
                 }
             };
-            let _ = timeout(CLOSE_WITHIN, last).await;
+            if !info.is_ok_and(|info| info.num_ack_pending > 0) {
+                return;
+            }
         }
-        // What cannot be written any more is an acknowledgement, and comes again.
-        let _ = self.link.client.flush().await;
     }
 }
 

@@ -16,7 +16,8 @@ use crate::{
 
 use super::{Conductor, Led};
 
-/// After a step, what was sent in it must be answered and delivered within this, or it did not hold.
+/// After a step, what was sent in it must be answered and delivered within this; else it did not
+/// hold.
 const SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// After a step that did not hold, its backlog is worked off within this.
 const RECOVER_WITHIN: Duration = Duration::from_secs(60);
