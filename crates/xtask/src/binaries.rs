@@ -55,7 +55,7 @@ pub(crate) fn build(locked: &[&str]) -> anyhow::Result<Option<Built>> {
     let metadata = tidy::workspace(ci::root())?;
     let mut command = ci::cargo(&["test", "--workspace", "--no-run"]);
     command.arg("--message-format=json-render-diagnostics").args(locked);
-    command.args(features(&metadata.engines));
+    command.args(features(&metadata));
     let output = command.stderr(Stdio::inherit()).output().context("cargo test did not start")?;
     if !output.status.success() {
         return Ok(None);
@@ -67,14 +67,13 @@ pub(crate) fn build(locked: &[&str]) -> anyhow::Result<Option<Built>> {
     Ok(Some(Built { tests, programs }))
 }
 
-/// The arguments that switch on the tests of engines, wherever there are some. The same for every
-/// step: other features are another build.
-pub(crate) fn features(crates: &[String]) -> Vec<String> {
-    let features: Vec<_> = crates.iter().map(|name| format!("{name}/engines")).collect();
-    if features.is_empty() {
+/// The arguments that switch on the tests that need more than Rust. The same for every step: other
+/// features are another build.
+pub(crate) fn features(workspace: &tidy::Workspace) -> Vec<String> {
+    if workspace.features.is_empty() {
         Vec::new()
     } else {
-        vec![format!("--features={}", features.join(","))]
+        vec![format!("--features={}", workspace.features.join(","))]
     }
 }
 
@@ -136,7 +135,7 @@ mod tests {
     fn workspace() -> tidy::Workspace {
         tidy::Workspace {
             packages: vec![("log-kafka".to_owned(), "/x/crates/log-kafka".into())],
-            engines: vec!["log-kafka".to_owned(), "node".to_owned()],
+            features: vec!["log-kafka/engines".to_owned(), "loadtest/browser".to_owned()],
             engine_tests: vec![("log-kafka".to_owned(), "contract".to_owned())],
         }
     }
@@ -167,10 +166,7 @@ mod tests {
 
     #[test]
     fn every_step_has_the_same_features() {
-        let features = |crates: &[&str]| {
-            features(&crates.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-        };
-        assert_eq!(features(&["a", "b"]), ["--features=a/engines,b/engines"]);
-        assert_eq!(features(&[]), Vec::<String>::new());
+        assert_eq!(features(&workspace()), ["--features=log-kafka/engines,loadtest/browser"]);
+        assert_eq!(features(&tidy::Workspace::default()), Vec::<String>::new());
     }
 }

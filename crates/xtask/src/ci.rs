@@ -15,7 +15,7 @@ use crate::{
 /// builds with the same features, so that little is built twice.
 pub(crate) fn ci() -> anyhow::Result<bool> {
     let started = now();
-    let features = binaries::features(&tidy::workspace(root())?.engines);
+    let features = binaries::features(&tidy::workspace(root())?);
     let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--locked"]);
     clippy.args(&features).args(["--", "-D", "warnings"]);
     let mut examples = cargo(&["test", "--workspace", "--doc", "--locked"]);

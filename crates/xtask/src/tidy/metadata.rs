@@ -17,6 +17,10 @@ const LINTS_OF_THEIR_OWN: [&str; 1] = ["log-kafka"];
 /// Dependencies that are declared for what they switch on, so that no code names them.
 const NAMED_NOWHERE: &[(&str, &str)] = &[];
 
+/// What a crate calls the features that switch tests on which need more than Rust: engines, or a
+/// browser.
+const FEATURES_OF_TESTS: [&str; 2] = ["engines", "browser"];
+
 /// The workspace.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
@@ -33,8 +37,8 @@ pub(crate) struct Metadata {
 pub(crate) struct Workspace {
     /// Every crate and its folder.
     pub(crate) packages: Vec<(String, PathBuf)>,
-    /// Crates with a feature `engines`.
-    pub(crate) engines: Vec<String>,
+    /// The features that switch tests on, as `crate/feature`.
+    pub(crate) features: Vec<String>,
     /// Tests that need it: crate and name.
     pub(crate) engine_tests: Vec<(String, String)>,
 }
@@ -117,8 +121,10 @@ impl Metadata {
         let workspace = &mut self.workspace;
         let folder = manifest.parent().unwrap_or(manifest).to_path_buf();
         workspace.packages.push((name.to_owned(), folder));
-        if package["features"]["engines"].is_array() {
-            workspace.engines.push(name.to_owned());
+        for feature in FEATURES_OF_TESTS {
+            if package["features"][feature].is_array() {
+                workspace.features.push(format!("{name}/{feature}"));
+            }
         }
         for target in list(package, "targets")? {
             let needs = target["required-features"].as_array().into_iter().flatten();
