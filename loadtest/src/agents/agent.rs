@@ -109,7 +109,8 @@ impl Agent {
             while runs.try_join_next().is_some() {}
             let (office, tell, stop) = (Arc::clone(&self.office), tell.clone(), stop.clone());
             runs.spawn(async move {
-                let peer = connection.remote_address().map_or_else(String::new, |it| it.to_string());
+                let peer =
+                    connection.remote_address().map_or_else(String::new, |it| it.to_string());
                 match receive(&office, &connection, &peer, &stop, &tell).await {
                     Ok(()) => {}
                     Err(problem) => tell(format!("the run of {peer} ended early: {problem:#}")),
@@ -155,7 +156,8 @@ async fn receive(
         machine: describe_machine(),
     };
     answer(&mut sender, id, Ok(welcome)).await?;
-    let clock = timeout(SILENCE_MAX, connection.accept_bi()).await.context("it asked no clock")??;
+    let clock =
+        timeout(SILENCE_MAX, connection.accept_bi()).await.context("it asked no clock")??;
     let session = Session::new(orders, office.timepiece, office.folder.clone(), stop.child_token());
     let ended = session.serve(sender, clock).await;
     drop(busy);

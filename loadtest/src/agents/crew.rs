@@ -161,6 +161,8 @@ impl Crew {
             zero_ns: offset.zero_ns.saturating_add(ahead_ns),
         };
         seat.ask(Order::Prepare(Box::new(plan)), &[]).await?;
+        // What it uses before anybody is connected.
+        seat.ask(Order::Stand, &[]).await?;
         Ok(offset)
     }
 

@@ -22,7 +22,11 @@ const _: () = assert!(PIECE_BYTES < FRAME_BYTES_MAX);
 ///
 /// # Errors
 /// When it is longer than a frame may be.
-pub(super) fn put(message: &impl Serialize, bytes: &[u8], into: &mut BytesMut) -> anyhow::Result<()> {
+pub(super) fn put(
+    message: &impl Serialize,
+    bytes: &[u8],
+    into: &mut BytesMut,
+) -> anyhow::Result<()> {
     let json = serde_json::to_vec(message)?;
     let len = 4 + json.len() + bytes.len();
     ensure!(len <= FRAME_BYTES_MAX, "a message of {len} bytes is longer than is allowed");

@@ -158,8 +158,8 @@ pub(super) enum Answer {
     Done,
     /// Who it is.
     Welcome { version: u32, program: String, machine: Machine },
-    /// How it stands, and how long nothing was delivered.
-    Stands { standing: Standing, quiet_ns: u64 },
+    /// How it stands, how long nothing was delivered, and what the agent uses.
+    Stands { standing: Standing, quiet_ns: u64, usage: Option<Usage> },
     /// Sends that were never answered.
     Closed { unanswered: usize },
     /// How long the ledger is, and its digest.

@@ -19,8 +19,7 @@ pub fn split(
     count: usize,
 ) -> Vec<Part> {
     let ends = ends(population, count);
-    let sends =
-        Sends::new(Arc::clone(population), &scenario.traffic, payloads, scenario.seed);
+    let sends = Sends::new(Arc::clone(population), &scenario.traffic, payloads, scenario.seed);
     let mut begin = 0;
     let mut parts: Vec<Part> = Vec::new();
     for (number, end) in (0..).zip(ends) {
@@ -98,7 +97,8 @@ mod tests {
         assert_eq!(check(3, 3).len(), 3);
         assert_eq!(check(3, 5).len(), 3);
         let parts = check(1000, 4);
-        let sizes: Vec<u32> = parts.iter().map(|it| it.devices.end.0 - it.devices.start.0).collect();
+        let sizes: Vec<u32> =
+            parts.iter().map(|it| it.devices.end.0 - it.devices.start.0).collect();
         assert!(sizes.iter().all(|size| size.abs_diff(sizes[0]) < 10), "{sizes:?}");
     }
 }

@@ -80,7 +80,7 @@ impl Crew {
     async fn sum(&self) -> Sum {
         let mut sum = Sum { quiet_ns: u64::MAX, ..Sum::default() };
         for answer in self.all(|| Order::Stand).await.unwrap_or_default() {
-            if let Answer::Stands { standing, quiet_ns } = answer {
+            if let Answer::Stands { standing, quiet_ns, .. } = answer {
                 sum.standing += standing;
                 sum.quiet_ns = sum.quiet_ns.min(quiet_ns);
             }
@@ -92,7 +92,12 @@ impl Crew {
     }
 
     /// Looks until it is so, at most so long.
-    async fn until(&self, at_most: Duration, tell: TellStanding<'_>, is: impl Fn(Sum) -> bool) -> bool {
+    async fn until(
+        &self,
+        at_most: Duration,
+        tell: TellStanding<'_>,
+        is: impl Fn(Sum) -> bool,
+    ) -> bool {
         let looking = async {
             loop {
                 let sum = self.sum().await;
@@ -126,7 +131,12 @@ impl Play for Crew {
     fn connect<'a>(&'a self, tell: TellCount<'a>) -> BoxFuture<'a, anyhow::Result<()>> {
         Box::pin(async move {
             let of = self.device_count();
-            let mut connecting = std::pin::pin!(self.whole(|| Order::Connect));
+            let connect = async {
+                self.whole(|| Order::Connect).await?;
+                // What the agents use is wanted as it is now.
+                self.whole(|| Order::Stand).await
+            };
+            let mut connecting = std::pin::pin!(connect);
             loop {
                 let done = self.seats.iter().map(|seat| seat.told().connecting.0).sum();
                 tell(done, of);
@@ -163,8 +173,7 @@ impl Play for Crew {
         stop: &'a CancellationToken,
     ) -> BoxFuture<'a, anyhow::Result<()>> {
         Box::pin(async move {
-            let begun =
-                self.begin(|| Order::Load { rate: rate.clone(), phase, part, began_ns });
+            let begun = self.begin(|| Order::Load { rate: rate.clone(), phase, part, began_ns });
             let loads = begun.into_iter().map(|(seat, id, mut answer)| async move {
                 let ended = tokio::select! {
                     biased;
@@ -227,9 +236,8 @@ impl Play for Crew {
             while timeout(LOOK_EVERY, &mut back).await.is_err() {
                 tell(self.standing());
             }
-            let settled = |Sum { standing, quiet_ns }: Sum| {
-                standing.is_settled() && quiet_ns > QUIET_NS
-            };
+            let settled =
+                |Sum { standing, quiet_ns }: Sum| standing.is_settled() && quiet_ns > QUIET_NS;
             self.until(grace, tell, settled).await;
             let standing = self.sum().await.standing;
             let missing = self.device_count().saturating_sub(standing.connections);

@@ -125,8 +125,12 @@ impl Seat {
             )
         };
         let machine = match first.with_context(refused)? {
-            Some((Report::Answer { answer: Ok(Answer::Welcome { machine, .. }), .. }, _)) => machine,
-            Some((Report::Answer { answer: Err(why), .. }, _)) => bail!("the agent {address}: {why}"),
+            Some((Report::Answer { answer: Ok(Answer::Welcome { machine, .. }), .. }, _)) => {
+                machine
+            }
+            Some((Report::Answer { answer: Err(why), .. }, _)) => {
+                bail!("the agent {address}: {why}")
+            }
             Some(_) | None => bail!("what listens at {address} does not speak as an agent does"),
         };
         let clock_stream = connection.open_bi().await?;
@@ -269,6 +273,11 @@ impl Shared {
     fn take(&self, report: Report, mut bytes: Bytes) -> anyhow::Result<()> {
         match report {
             Report::Answer { id, answer } => {
+                if let Ok(Answer::Stands { standing, usage, .. }) = &answer {
+                    let mut told = self.told();
+                    told.standing = *standing;
+                    told.usage = *usage;
+                }
                 let waiting = self.told().waiting.remove(&id);
                 if let Some(waiting) = waiting {
                     // Who asked may have stopped waiting.
@@ -330,7 +339,11 @@ async fn read_reports(mut reports: Frames<Report>, shared: Arc<Shared>) {
 }
 
 /// Asks the agent's clock now and then, and often while its offset is measured.
-async fn ask_clock((mut sender, mut receiver): (Sender, Receiver), clock: RunClock, shared: Arc<Shared>) {
+async fn ask_clock(
+    (mut sender, mut receiver): (Sender, Receiver),
+    clock: RunClock,
+    shared: Arc<Shared>,
+) {
     loop {
         let asked = timeout(SILENCE_MAX, exchange(&mut sender, &mut receiver, clock)).await;
         // Why it is gone is better told by who reads the reports.

@@ -52,10 +52,28 @@ pub(super) struct Session {
     /// The run is over, or the agent is to end.
     over: CancellationToken,
     stage: Arc<OnceLock<Stage>>,
+    meter: Meter,
     tokens: Arc<Given>,
     /// What was begun and may be ended by an order.
     begun: HashMap<u64, CancellationToken>,
     tasks: JoinSet<()>,
+}
+
+/// What this process uses for one run.
+#[derive(Clone, Copy)]
+struct Meter {
+    /// Processor time of earlier runs.
+    before_s: f64,
+}
+
+impl Meter {
+    fn start() -> Self {
+        Self { before_s: Usage::own().map_or(0.0, |usage| usage.cpu_s) }
+    }
+
+    fn usage(self) -> Option<Usage> {
+        Usage::own().map(|usage| Usage { cpu_s: usage.cpu_s - self.before_s, ..usage })
+    }
 }
 
 /// Where reports go. Cheap to clone.
@@ -100,6 +118,7 @@ impl Session {
             folder: folder.join(format!("run-{:x}", timepiece.now_ns())),
             over,
             stage: Arc::default(),
+            meter: Meter::start(),
             tokens: Arc::default(),
             begun: HashMap::new(),
             tasks: JoinSet::new(),
@@ -124,7 +143,7 @@ impl Session {
         let reports = Reports(reports);
         let mut service = JoinSet::new();
         service.spawn(write_reports(waiting, sender));
-        service.spawn(tell_seconds(reports.clone(), Arc::clone(&self.stage)));
+        service.spawn(tell_seconds(reports.clone(), Arc::clone(&self.stage), self.meter));
         let (timepiece, over) = (self.timepiece, self.over.clone());
         service.spawn(async move {
             tell_time(clock, timepiece).await;
@@ -194,7 +213,7 @@ impl Session {
                     token.cancel();
                 }
             }
-            Order::Stand => return self.stage()?.stands().map(Some),
+            Order::Stand => return Ok(Some(self.stage()?.stands(self.meter.usage()))),
             Order::Connect
             | Order::MakeGroups
             | Order::Assemble
@@ -261,8 +280,7 @@ async fn write_reports(mut waiting: mpsc::Receiver<BytesMut>, mut sender: Sender
 }
 
 /// Tells what happened, every second; before there is anything, that the agent lives.
-async fn tell_seconds(reports: Reports, stage: Arc<OnceLock<Stage>>) {
-    let used_before_s = Usage::own().map_or(0.0, |usage| usage.cpu_s);
+async fn tell_seconds(reports: Reports, stage: Arc<OnceLock<Stage>>, meter: Meter) {
     let mut ticks = interval(TELL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -270,7 +288,7 @@ async fn tell_seconds(reports: Reports, stage: Arc<OnceLock<Stage>>) {
         let generator = stage.get().map(|stage| &stage.generator);
         let portion = generator.map_or_else(Portion::default, |it| it.take_interval());
         let standing = generator.map_or_else(Standing::default, |it| it.standing());
-        let usage = Usage::own().map(|usage| Usage { cpu_s: usage.cpu_s - used_before_s, ..usage });
+        let usage = meter.usage();
         let bytes = portion::encode(&portion);
         let second = Report::Second { tally: portion.tally, standing, usage };
         if reports.say(&second, &bytes).await.is_err() {

@@ -27,7 +27,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     data: PathBuf,
     /// How wrong the clock is made, to try out that it is corrected
-    #[arg(long, value_name = "MS", hide = true, default_value_t = 0, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        value_name = "MS",
+        hide = true,
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     clock_skew_ms: i64,
 }
 

@@ -45,13 +45,13 @@ use crate::{
 };
 
 pub(crate) use self::drain::{QUIET_NS, SETTLED_NS};
-pub use self::{drain::Drained, play::Play, returns::Stretch};
 use self::{
     crowd::{Crowd, Progress, action_random},
     devices::Devices,
     ear::Ear,
     mouth::{Changes, Mouth},
 };
+pub use self::{drain::Drained, play::Play, returns::Stretch};
 
 /// How far something is, and whether it is over, is looked at so often.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);

@@ -24,7 +24,7 @@ use crate::{
         portion,
     },
     clock::RunClock,
-    cluster::{Given, Minter},
+    cluster::{Given, Minter, Usage},
     driver::{
         Driver,
         mqtt::{self, Mqtt},
@@ -128,10 +128,10 @@ impl Stage {
         self.spans.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn stands(&self) -> anyhow::Result<Answer> {
+    pub(super) fn stands(&self, usage: Option<Usage>) -> Answer {
         let standing = self.generator.standing();
         let quiet_ns = self.clock.now_ns().saturating_sub(self.generator.latest_ns());
-        Ok(Answer::Stands { standing, quiet_ns })
+        Answer::Stands { standing, quiet_ns, usage }
     }
 
     /// Does what takes its time, or until it is to end.
