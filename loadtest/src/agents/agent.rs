@@ -86,7 +86,8 @@ impl Agent {
         self.listener.local_addr().context("the socket has no address")
     }
 
-    /// Serves one coordinator after the other until `stop`. `tell` hears what happens, in sentences.
+    /// Serves one coordinator after the other until `stop`. `tell` hears what happens, in
+    /// sentences.
     ///
     /// # Errors
     /// When the socket fails.
@@ -146,7 +147,9 @@ async fn receive(
         Err(why) => {
             tell(format!("{peer} was sent away: {why}"));
             answer(&mut sender, id, Err(why)).await?;
-            return sender.finished().await.context("the answer was not taken");
+            // Whether it was heard is the other side's affair.
+            let _ = timeout(SILENCE_MAX, sender.finished()).await;
+            return Ok(());
         }
     };
     tell(format!("serves {peer}"));
@@ -158,7 +161,7 @@ async fn receive(
     answer(&mut sender, id, Ok(welcome)).await?;
     let clock =
         timeout(SILENCE_MAX, connection.accept_bi()).await.context("it asked no clock")??;
-    let session = Session::new(orders, office.timepiece, office.folder.clone(), stop.child_token());
+    let session = Session::new(orders, office.timepiece, office.folder.clone(), stop.clone());
     let ended = session.serve(sender, clock).await;
     drop(busy);
     connection.close(0, "the run is over");

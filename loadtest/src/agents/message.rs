@@ -126,6 +126,8 @@ pub enum Means {
         target: String,
         /// Who signs its certificate, PEM.
         ca: Option<String>,
+        /// Devices on one UDP socket, with QUIC.
+        devices_per_socket: std::num::NonZeroU32,
     },
     /// NATS JetStream.
     Nats {

@@ -1,6 +1,6 @@
 //! Histograms on the wire: the V2 format of HdrHistogram, one after the other, each behind its
-//! length of 4 bytes, little-endian; then how many deliveries were late, and when the first and last
-//! of them came, 8 bytes each.
+//! length of 4 bytes, little-endian; then how many deliveries were late, and when the first and
+//! last of them came, 8 bytes each.
 
 use anyhow::{Context as _, ensure};
 use bytes::{Buf as _, BufMut as _, Bytes};

@@ -21,6 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::stage::{PAYLOADS_FILE, Stage};
 use super::{
     SILENCE_MAX,
     frame::{self, Frames},
@@ -33,8 +34,6 @@ use crate::{
     generator::{Play as _, Standing},
     measure::Portion,
 };
-
-use stage::{PAYLOADS_FILE, Stage};
 
 /// Reports that wait to be written; who reports more waits.
 const REPORTS_MAX: usize = 64;
@@ -49,7 +48,9 @@ pub(super) struct Session {
     timepiece: Timepiece,
     /// What only this run needs; removed with it.
     folder: PathBuf,
-    /// The run is over, or the agent is to end.
+    /// The agent is to end.
+    stop: CancellationToken,
+    /// The run is over, for whatever reason.
     over: CancellationToken,
     stage: Arc<OnceLock<Stage>>,
     meter: Meter,
@@ -110,13 +111,14 @@ impl Session {
         orders: Frames<Ordered>,
         timepiece: Timepiece,
         folder: PathBuf,
-        over: CancellationToken,
+        stop: CancellationToken,
     ) -> Self {
         Self {
             orders,
             timepiece,
             folder: folder.join(format!("run-{:x}", timepiece.now_ns())),
-            over,
+            over: stop.child_token(),
+            stop,
             stage: Arc::default(),
             meter: Meter::start(),
             tokens: Arc::default(),
@@ -161,7 +163,7 @@ impl Session {
             while self.tasks.try_join_next().is_some() {}
             let next = tokio::select! {
                 biased;
-                () = self.over.cancelled() => bail!("the coordinator was not heard for {SILENCE_MAX:?}"),
+                () = self.over.cancelled() => bail!(self.why_over()),
                 next = self.orders.next() => next?,
             };
             let Some((Ordered { id, order }, bytes)) = next else {
@@ -174,6 +176,14 @@ impl Session {
             if let Some(answer) = self.take(id, order, &bytes, reports).await.transpose() {
                 reports.answer(id, answer).await;
             }
+        }
+    }
+
+    fn why_over(&self) -> String {
+        if self.stop.is_cancelled() {
+            "the agent was ended".to_owned()
+        } else {
+            format!("nothing was heard of the coordinator for {} s", SILENCE_MAX.as_secs())
         }
     }
 

@@ -79,6 +79,8 @@ impl Stage {
         timepiece: Timepiece,
         tokens: Arc<Given>,
     ) -> anyhow::Result<Self> {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        ensure!(plan.name.chars().all(is_plain), "its name is none for a file");
         let mut scenario = Scenario::parse(&plan.text, &plan.origin, folder)?;
         scenario.seed = plan.seed;
         if let Payload::File(path) = &mut scenario.traffic.payload {
@@ -266,8 +268,9 @@ fn driver(
             settings.devices_per_socket = *devices_per_socket;
             Arc::new(Posthorn::new(settings, people))
         }
-        Means::Mqtt { target, ca } => {
-            let settings = mqtt::Settings::new(target.clone(), authority(ca)?, plan.run);
+        Means::Mqtt { target, ca, devices_per_socket } => {
+            let mut settings = mqtt::Settings::new(target.clone(), authority(ca)?, plan.run);
+            settings.devices_per_socket = *devices_per_socket;
             Arc::new(Mqtt::new(settings, people)?)
         }
         Means::Nats { target, ca } => {

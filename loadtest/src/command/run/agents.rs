@@ -69,9 +69,12 @@ pub(super) fn company(
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
     };
     let ca = || args.elsewhere.ca.as_ref().map(read).transpose();
+    let one_each = moves(scenario).then_some(NonZeroU32::MIN);
+    let devices_per_socket = one_each.unwrap_or(DEVICES_PER_SOCKET);
     let (means, minter) = match args.driver {
         DriverName::Mqtt => {
-            (Means::Mqtt { target: only_target(args, "mqtt://HOST:1883")?, ca: ca()? }, None)
+            let target = only_target(args, "mqtt://HOST:1883")?;
+            (Means::Mqtt { target, ca: ca()?, devices_per_socket }, None)
         }
         DriverName::Nats => {
             (Means::Nats { target: only_target(args, "nats://HOST:4222")?, ca: ca()? }, None)
@@ -80,13 +83,12 @@ pub(super) fn company(
         DriverName::Posthorn => {
             let target = target.context("there is no cluster")?;
             let key = TokenKey::read(&target.token_key_file)?;
-            let one_each = moves(scenario).then_some(NonZeroU32::MIN);
             let means = Means::Posthorn {
                 servers: target.servers.clone(),
                 server_name: target.server_name.clone(),
                 ca: read(&target.ca_file)?,
                 issuer: target.identity.issuer.clone(),
-                devices_per_socket: one_each.unwrap_or(DEVICES_PER_SOCKET),
+                devices_per_socket,
             };
             (means, Some(Arc::new(Minter::new(key, target.identity.clone()))))
         }
