@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    command::{check, compare, report, run, scenarios, token_key, validate, verify},
+    command::{agent, check, compare, report, run, scenarios, token_key, validate, verify},
     exit::Exit,
 };
 
@@ -40,6 +40,10 @@ enum Command {
     Verify(verify::Args),
     /// Makes a key that stands in for an identity provider
     TokenKey(token_key::TokenKeyArgs),
+    /// Waits for a coordinator, and plays a part of the population for it
+    Agent(agent::Args),
+    /// Makes the certificates by which agents and their coordinator know each other
+    AgentKeys(agent::KeysArgs),
 }
 
 const AFTER_HELP: &str = "\
@@ -68,6 +72,8 @@ Examples:
       a cluster elsewhere; users and their tokens are made up from the key
   loadtest run chaos-cluster --engines engines/posthorn.toml
       edges and workers of this machine, on Kafka, a database and Redis
+  loadtest run knee --agents a:7777,b:7777 --keys keys --target edge.example:4433 ...
+      the load comes from two machines on which `loadtest agent` runs
   loadtest run steady --driver mqtt --target mqtt://localhost:1883
       the same load, clock and ledger against an MQTT 5 broker
   loadtest run steady --driver null
@@ -95,6 +101,8 @@ pub fn main() -> ExitCode {
         Command::Report(args) => report::run(&args),
         Command::Verify(args) => verify::run(&args),
         Command::TokenKey(args) => token_key::run(&args),
+        Command::Agent(args) => agent::run(&args),
+        Command::AgentKeys(args) => agent::run_keys(&args),
     };
     let exit = ended.unwrap_or_else(|problem| {
         eprintln!("error: {problem:#}");

@@ -1,13 +1,13 @@
 //! The clocks of a load test: the only place that asks the system for the time.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Nanoseconds since a moment that all parts of a run share: when the run was prepared.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
     began: Instant,
-    /// How much later the run began for the coordinator; what an agent adds.
-    offset: Duration,
+    /// What is added, to agree with another machine's.
+    offset_ns: i64,
 }
 
 impl RunClock {
@@ -15,28 +15,35 @@ impl RunClock {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn start() -> Self {
-        Self { began: Instant::now(), offset: Duration::ZERO }
+        Self { began: Instant::now(), offset_ns: 0 }
     }
 
-    /// The same clock, ahead by `offset`: an agent's, made to agree with the coordinator's.
+    /// The same clock, ahead by so much, or behind: an agent's, made to agree with the
+    /// coordinator's.
     #[must_use]
-    pub fn ahead(self, offset: Duration) -> Self {
-        Self { began: self.began, offset }
+    pub fn shifted(self, by_ns: i64) -> Self {
+        Self { began: self.began, offset_ns: self.offset_ns.saturating_add(by_ns) }
     }
 
-    /// Nanoseconds since the run began.
+    /// Nanoseconds since the run began; 0 before that.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     pub fn now_ns(&self) -> u64 {
-        let since = self.began.elapsed() + self.offset;
-        u64::try_from(since.as_nanos()).expect("a run lasts less than 500 years")
+        let since = u64::try_from(self.began.elapsed().as_nanos());
+        since.expect("a run lasts less than 500 years").saturating_add_signed(self.offset_ns)
     }
 }
 
 /// Milliseconds since 1970.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
 pub fn wall_clock_ms() -> u64 {
+    wall_clock_ns() / 1_000_000
+}
+
+/// Nanoseconds since 1970.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn wall_clock_ns() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).expect("a time in this geological age")
+    u64::try_from(since.as_nanos()).expect("a time before 2500")
 }

@@ -22,5 +22,5 @@ pub use locate::posthorn;
 pub use metrics::{CHOSEN, Chosen, Figure, Kind, figures};
 pub use process::{Process, State};
 pub use sampler::{MetricsUrl, ProcessSample, Sample, Sampler, Watched};
-pub use token::{Identity, Minter, TokenKey};
+pub use token::{Given, Identity, Minter, TokenKey};
 pub use usage::Usage;

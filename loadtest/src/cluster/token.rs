@@ -1,6 +1,11 @@
 //! Tokens as an identity provider gives them, made here from its signing key.
 
-use std::{fs, path::Path};
+use std::{
+    collections::HashMap,
+    fmt, fs,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use anyhow::{Context as _, bail};
 use aws_lc_rs::{
@@ -156,13 +161,43 @@ impl TokenKey {
     }
 }
 
-/// Makes tokens for any number of users.
+/// Has tokens for any number of users.
 #[derive(Debug)]
 pub struct Minter {
-    key: TokenKey,
-    identity: Identity,
-    /// The same in all of them.
-    header: String,
+    issuer: String,
+    source: Source,
+}
+
+/// Where tokens come from.
+#[derive(Debug)]
+enum Source {
+    /// They are signed here. The header is the same in all of them.
+    Key { key: TokenKey, identity: Identity, header: String },
+    /// Somebody else signs them.
+    Given(Arc<Given>),
+}
+
+/// Tokens that somebody else signed, by user.
+#[derive(Default)]
+pub struct Given(Mutex<HashMap<String, String>>);
+
+impl Given {
+    /// Takes tokens, in the place of those that the same users had.
+    pub fn take(&self, tokens: impl IntoIterator<Item = (String, String)>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(tokens);
+    }
+
+    /// The token of a user; an empty one, which no cluster takes, for whom none was given.
+    fn of(&self, name: &str) -> String {
+        let tokens = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tokens.get(name).cloned().unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").finish_non_exhaustive()
+    }
 }
 
 impl Minter {
@@ -170,35 +205,46 @@ impl Minter {
     #[must_use]
     pub fn new(key: TokenKey, identity: Identity) -> Self {
         let header = json!({ "alg": key.algorithm(), "typ": "JWT", "kid": identity.key_id });
-        Self { key, identity, header: encode(header.to_string().as_bytes()) }
+        let header = encode(header.to_string().as_bytes());
+        Self { issuer: identity.issuer.clone(), source: Source::Key { key, identity, header } }
     }
 
-    /// A token for the user called `name`, good for an hour from now.
+    /// Tokens that somebody else signs.
+    #[must_use]
+    pub fn given(issuer: String, tokens: Arc<Given>) -> Self {
+        Self { issuer, source: Source::Given(tokens) }
+    }
+
+    /// A token for the user called `name`, good for an hour from now; a given one as it was given.
     #[must_use]
     pub fn mint(&self, name: &str, now_ms: u64) -> String {
+        let (key, identity, header) = match &self.source {
+            Source::Key { key, identity, header } => (key, identity, header),
+            Source::Given(tokens) => return tokens.of(name),
+        };
         let now_s = now_ms / 1000;
         let claims = json!({
-            "iss": self.identity.issuer,
-            "aud": self.identity.audience,
+            "iss": identity.issuer,
+            "aud": identity.audience,
             "sub": name,
             "nbf": now_s.saturating_sub(CLOCK_SLACK_S),
             "exp": now_s + LIFETIME_S,
         });
-        let signed = format!("{}.{}", self.header, encode(claims.to_string().as_bytes()));
-        let signature = encode(&self.key.sign(signed.as_bytes()));
+        let signed = format!("{header}.{}", encode(claims.to_string().as_bytes()));
+        let signature = encode(&key.sign(signed.as_bytes()));
         format!("{signed}.{signature}")
     }
 
     /// Who the user called `name` is to the cluster.
     #[must_use]
     pub fn user(&self, name: &str) -> UserId {
-        client::user_id(&self.identity.issuer, name)
+        client::user_id(&self.issuer, name)
     }
 
     /// The issuer of its tokens.
     #[must_use]
     pub fn issuer(&self) -> &str {
-        &self.identity.issuer
+        &self.issuer
     }
 }
 

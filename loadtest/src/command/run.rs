@@ -1,5 +1,6 @@
 //! `loadtest run`: does what a scenario says, and leaves a report.
 
+mod agents;
 mod ground;
 mod overrides;
 
@@ -60,6 +61,8 @@ pub(crate) struct Args {
     keep: bool,
     #[command(flatten)]
     elsewhere: ElsewhereArgs,
+    #[command(flatten)]
+    agents: agents::AgentsArgs,
     /// Shows nothing but the result
     #[arg(short, long)]
     quiet: bool,
@@ -173,6 +176,7 @@ async fn prepare_and_perform(
     if let Err(problems) = Demand::of(&scenario, &population, &payloads, servers) {
         bail!("{problems}");
     }
+    let crew = agents::call(args).await?;
     let folder = run::folder(args.out.as_deref(), &scenario.name)?;
     let id = rand::rng().next_u64();
     let laid = ground::Ground::lay(args, &scenario, &population, &folder, id).await;
@@ -181,6 +185,7 @@ async fn prepare_and_perform(
         let _ = std::fs::remove_dir(&folder);
     })?;
     let cluster_folder = ground.folder.clone();
+    let company = agents::company(args, crew, &scenario, ground.target.as_ref())?;
     let run = Run {
         id,
         scenario,
@@ -198,6 +203,7 @@ async fn prepare_and_perform(
             server_version: ground.version,
             command: std::env::args().collect(),
         },
+        company,
         interrupt,
     };
     let summary = run.perform().await?;

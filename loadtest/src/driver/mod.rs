@@ -9,7 +9,7 @@ mod pause;
 pub mod posthorn;
 mod topics;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{future::Future, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -34,6 +34,23 @@ pub trait Driver: Send + Sync {
     /// # Cancel safety
     /// A dropped call leaves some of it made.
     fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>>;
+
+    /// As [`Self::prepare`], where others play the rest of the population: only what these devices
+    /// are to make.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`].
+    ///
+    /// # Cancel safety
+    /// As [`Self::prepare`].
+    fn prepare_part(
+        &self,
+        population: Arc<Population>,
+        devices: Range<DeviceIndex>,
+    ) -> BoxFuture<'_, anyhow::Result<()>> {
+        let _ = devices;
+        self.prepare(population)
+    }
 
     /// Connects a device; the first time registers it, later ones resume where it was.
     ///

@@ -6,6 +6,7 @@ mod prepare;
 
 use std::{
     num::NonZeroU32,
+    ops::Range,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -112,10 +113,16 @@ impl Posthorn {
     }
 }
 
+/// What the cluster calls a user of a run.
+#[must_use]
+pub fn user_name(run: u64, user: UserIndex) -> String {
+    format!("lt-{run:016x}-{user}")
+}
+
 impl Settings {
     /// What the cluster calls a user.
     fn user_name(&self, user: UserIndex) -> String {
-        format!("lt-{:016x}-{user}", self.run)
+        user_name(self.run, user)
     }
 
     /// What the cluster calls a group.
@@ -208,8 +215,17 @@ impl Driver for Posthorn {
         Abilities { groups: Ability::Yes, devices: Ability::Yes, resume: Ability::Yes, migration }
     }
 
-    fn prepare(&self, _: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
-        Box::pin(prepare::groups(&self.0))
+    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
+        let devices = DeviceIndex(0)..DeviceIndex(population.device_count());
+        Box::pin(prepare::groups(&self.0, devices))
+    }
+
+    fn prepare_part(
+        &self,
+        _: Arc<Population>,
+        devices: Range<DeviceIndex>,
+    ) -> BoxFuture<'_, anyhow::Result<()>> {
+        Box::pin(prepare::groups(&self.0, devices))
     }
 
     fn connect(

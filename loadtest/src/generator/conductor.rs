@@ -18,10 +18,8 @@ use crate::{
     view::{Board, Stage},
 };
 
-use super::{Drained, Generator, journal::Journal, sampling::Sampling};
+use super::{Drained, Play, journal::Journal, sampling::Sampling};
 
-/// Between the decision to begin and the first intended time: the pacer must be awake by then.
-const LEAD_NS: u64 = 20_000_000;
 /// What is done to processes and by commands ends by itself within this after the load, or never.
 const ACTIONS_WITHIN: Duration = Duration::from_secs(90);
 
@@ -30,7 +28,7 @@ pub struct Conductor {
     /// What is to be done.
     pub scenario: Arc<Scenario>,
     /// Who does it.
-    pub generator: Arc<Generator>,
+    pub generator: Arc<dyn Play>,
     /// The processes of this machine that things are done to, if there are any.
     pub cluster: Option<Arc<LocalCluster>>,
     /// Where floods go; none when the driver is not Posthorn's.
@@ -118,7 +116,7 @@ impl Conductor {
         self.generator.begin_span(self.clock.now_ns());
         let drained = self
             .generator
-            .drain(self.scenario.honest.grace, |standing| {
+            .drain(self.scenario.honest.grace, &|standing| {
                 let (done, of) = (standing.delivered.min(standing.due), standing.due);
                 self.board.done(done as usize, of as usize);
             })
@@ -137,7 +135,7 @@ impl Conductor {
         rate: &PhaseRate,
     ) -> anyhow::Result<()> {
         let stop = self.interrupt.child_token();
-        let began_ns = self.clock.now_ns() + LEAD_NS;
+        let began_ns = self.clock.now_ns() + self.generator.lead_ns();
         let detail = crate::view::per_second(rate.rate);
         self.show(&phase.name, &detail, Some((began_ns, rate.duration)));
         self.begin(led, phase.name.clone(), phase, began_ns);

@@ -8,9 +8,9 @@ use super::{Generator, LOOK_EVERY, Standing};
 use crate::clock::RunClock;
 
 /// When everything due has arrived, what comes twice would come within this.
-const QUIET_NS: u64 = 1_000_000_000;
+pub(crate) const QUIET_NS: u64 = 1_000_000_000;
 /// When nothing has come for so long, what is still due is due to devices that are away.
-const SETTLED_NS: u64 = 500_000_000;
+pub(crate) const SETTLED_NS: u64 = 500_000_000;
 /// Devices that come back at the end of the load, at most so many at once.
 const RETURNING_MAX: usize = 128;
 /// Devices that do not come back within this are missing.
@@ -38,15 +38,7 @@ impl Generator {
     /// A dropped call leaves some away.
     pub async fn drain(&self, grace: Duration, tell: impl Fn(Standing)) -> Drained {
         let ear = Arc::clone(&self.crowd.ear);
-        self.slow_nobody().await;
-        // What is under way ends by itself; what does not is no better after the grace.
-        let mut aside = mem::take(&mut *self.aside());
-        let _ = timeout(grace, async { while aside.join_next().await.is_some() {} }).await;
-        aside.shutdown().await;
-
-        let away = self.crowd.wanted(false);
-        let back = self.crowd.reconnect(away, Duration::ZERO, Some(RETURNING_MAX));
-        let mut back = std::pin::pin!(timeout(grace.max(RETURN_WITHIN), back));
+        let mut back = std::pin::pin!(self.bring_back(grace));
         while timeout(LOOK_EVERY, &mut back).await.is_err() {
             tell(ear.standing());
         }
@@ -64,6 +56,27 @@ impl Generator {
         let standing = ear.standing();
         let missing = self.crowd.devices.len().saturating_sub(standing.connections);
         Drained { standing, unanswered: standing.waiting, missing }
+    }
+
+    /// Ends what goes on beside the load, within `grace`, and brings everybody back who can come.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves some away.
+    pub async fn bring_back(&self, grace: Duration) {
+        self.slow_nobody().await;
+        // What is under way ends by itself; what does not is no better after the grace.
+        let mut aside = mem::take(&mut *self.aside());
+        let _ = timeout(grace, async { while aside.join_next().await.is_some() {} }).await;
+        aside.shutdown().await;
+        let away = self.crowd.wanted(false);
+        let back = self.crowd.reconnect(away, Duration::ZERO, Some(RETURNING_MAX));
+        let _ = timeout(grace.max(RETURN_WITHIN), back).await;
+    }
+
+    /// When the latest delivery was heard, nanoseconds since the run began.
+    #[must_use]
+    pub fn latest_ns(&self) -> u64 {
+        self.crowd.ear.latest_ns()
     }
 
     /// Waits until every send is answered and everything due to who is there has come, or as long

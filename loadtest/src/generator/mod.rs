@@ -14,6 +14,7 @@ pub mod journal;
 mod knee;
 mod mouth;
 mod pacer;
+pub mod play;
 mod returns;
 pub mod run;
 pub mod sampling;
@@ -26,6 +27,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -42,20 +44,20 @@ use crate::{
     scenario::{PhaseRate, Process, Scenario, What, seed::Purpose},
 };
 
-pub use self::drain::Drained;
+pub(crate) use self::drain::{QUIET_NS, SETTLED_NS};
 use self::{
     crowd::{Crowd, Progress, action_random},
     devices::Devices,
     ear::Ear,
     mouth::{Changes, Mouth},
-    returns::Stretch,
 };
+pub use self::{drain::Drained, play::Play, returns::Stretch};
 
 /// How far something is, and whether it is over, is looked at so often.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Which part of the population a generator plays, and how much of the load is its.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Part {
     /// Its devices, all of each of its users.
     pub devices: Range<DeviceIndex>,
@@ -109,7 +111,7 @@ pub struct Generator {
 }
 
 /// How a generator stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// Devices connected.
     pub connections: usize,
@@ -150,19 +152,14 @@ impl Generator {
         Self { scenario, population, crowd, mouth, part, aside: Mutex::default() }
     }
 
-    /// Connects every device once, then sends away who is not to be connected at first. `prepare`
-    /// is what has to be done in between, `tell` hears how many are connected.
+    /// Connects every device once. `tell` hears how many are connected.
     ///
     /// # Errors
-    /// When a device cannot be connected, or the preparation fails.
+    /// When a device cannot be connected.
     ///
     /// # Cancel safety
     /// A dropped call leaves some connected.
-    pub async fn connect<T>(
-        &self,
-        tell: impl Fn(usize, usize),
-        prepare: impl Future<Output = anyhow::Result<T>>,
-    ) -> anyhow::Result<T> {
+    pub async fn connect(&self, tell: impl Fn(usize, usize)) -> anyhow::Result<()> {
         let (progress, of) = (Progress::default(), self.crowd.devices.len());
         let connecting = self.crowd.connect_all(&progress);
         let mut connecting = std::pin::pin!(connecting);
@@ -174,9 +171,7 @@ impl Generator {
             }
         }
         tell(of, of);
-        let prepared = prepare.await?;
-        self.crowd.leave_who_is_away(&self.population).await;
-        Ok(prepared)
+        Ok(())
     }
 
     /// A new span begins: what is intended from then on is judged as part of it.
@@ -290,29 +285,16 @@ impl Generator {
     fn returned(&self, began_ns: u64) -> (Stretch, Stretch) {
         (self.crowd.ear.back.of(began_ns), self.crowd.ear.caught_up.of(began_ns))
     }
-
-    /// What else hears the same: for a sampler on another thread.
-    #[must_use]
-    pub fn watcher(&self) -> Watcher {
-        Watcher(Arc::clone(&self.crowd.ear))
-    }
 }
 
-/// Looks at a generator from another thread.
-#[derive(Clone)]
-pub struct Watcher(Arc<Ear>);
-
-impl Watcher {
-    /// What happened since it was last asked; there is one who asks.
-    #[must_use]
-    pub fn take_interval(&self) -> Portion {
-        self.0.recorder.take_interval()
-    }
-
-    /// How the generator stands.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        self.0.standing()
+impl std::ops::AddAssign for Standing {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.wanted += other.wanted;
+        self.catching_up += other.catching_up;
+        self.waiting += other.waiting;
+        self.due += other.due;
+        self.delivered += other.delivered;
     }
 }
 

@@ -11,14 +11,20 @@ pub(super) struct Returns {
 
 /// What was seen of the returns that count from within a stretch of time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Stretch {
+pub struct Stretch {
     /// How long each took, in nanoseconds.
-    pub(super) took_ns: Vec<u64>,
+    pub took_ns: Vec<u64>,
     /// How many have not come back.
-    pub(super) missing: usize,
+    pub missing: usize,
 }
 
 impl Stretch {
+    /// Takes those of another in addition.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.took_ns.extend_from_slice(&other.took_ns);
+        self.missing += other.missing;
+    }
+
     /// The time within which this share was back, in seconds; none when nobody was.
     pub(super) fn quantile_s(&self, quantile: f64) -> Option<f64> {
         let mut sorted = self.took_ns.clone();

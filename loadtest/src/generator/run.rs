@@ -1,5 +1,6 @@
 //! A whole run: from nobody connected to a summary on the disk.
 
+mod cast;
 mod verdict;
 
 use std::{
@@ -9,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use rustix::process::{Pid, getpid};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
@@ -17,7 +17,7 @@ use crate::{
     clock::{RunClock, wall_clock_ms},
     cluster::{LocalCluster, MetricsUrl, Sampler, Target, Usage, Watched},
     driver::{Abilities, Ability, Driver},
-    ledger::{self, End, Ledger, Rules, RunInfo, Verdict},
+    ledger::{self, End, Rules, RunInfo, Verdict},
     measure::{IntervalLogs, describe_machine},
     population::{Payloads, Population},
     report::{
@@ -29,19 +29,18 @@ use crate::{
 };
 
 use super::{
-    Drained, Generator, Part, Setup,
+    Drained, Play,
     conductor::{Conductor, Led},
     journal::Journal,
     sampling::{Sampled, Sampling},
 };
 
+pub use cast::Company;
+
 /// The scenario as it was run, in the folder of a run.
 const SCENARIO_FILE: &str = "scenario.toml";
 /// What the machine is, in the folder of a run.
 const MACHINE_FILE: &str = "machine.json";
-/// The name of the one ledger of a run without agents.
-const LEDGER: &str = "run";
-
 /// Everything a run needs.
 pub struct Run {
     /// The number of the run, in every message and every name.
@@ -68,6 +67,8 @@ pub struct Run {
     pub mode: Mode,
     /// What the summary says of the run.
     pub about: About,
+    /// Agents that play the population; none when this process does.
+    pub company: Option<Company>,
     /// Ends the load early; all that follows the load is done still.
     pub interrupt: CancellationToken,
 }
@@ -90,6 +91,9 @@ struct Ended {
     sampled: Sampled,
     verdict: Verdict,
     interrupted: bool,
+    /// Who was lost before the end, and why, in sentences.
+    losses: Vec<String>,
+    agents: Vec<summary::Agent>,
     duration_s: f64,
 }
 
@@ -142,17 +146,17 @@ impl Run {
             population: self.population.digest(),
             rules: self.rules,
         };
-        let ledger = Ledger::create(&self.folder, LEDGER, &info)?;
-        let generator = Arc::new(self.generator(clock, ledger.clone()));
-        let sampling = Sampling::new(generator.watcher(), Arc::clone(board));
+        let (player, cast) = self.cast(clock, &info).await?;
+        let sampling = Sampling::new(Arc::clone(&player), Arc::clone(board));
         let sampler = Sampler::start(self.watched(cluster.as_deref()), clock, {
             let sampling = sampling.clone();
             move |sample| sampling.look(sample)
         })?;
-        let own = self.connect(&generator, cluster.as_deref(), board).await?;
+        let own = self.connect(player.as_ref(), cluster.as_deref(), board).await?;
+        let interrupt = self.interrupt.child_token();
         let conductor = Conductor {
             scenario: Arc::clone(&self.scenario),
-            generator,
+            generator: player,
             cluster,
             target: self.target.clone(),
             sampling: sampling.clone(),
@@ -160,8 +164,9 @@ impl Run {
             board: Arc::clone(board),
             clock,
             folder: self.folder.clone(),
-            interrupt: self.interrupt.clone(),
+            interrupt: interrupt.clone(),
         };
+        let watch = cast.watch(conductor.journal.clone(), interrupt);
         let load_ns = clock.now_ns();
         let load_ms = began_ms + load_ns / 1_000_000;
         sampling.begin(IntervalLogs::create(&self.folder, load_ms)?, load_ns);
@@ -169,22 +174,16 @@ impl Run {
         let duration_s = (clock.now_ns() - load_ns) as f64 / 1e9;
         let drained = conductor.drain().await;
         let end = if drained.missing == 0 { End::Drained } else { End::Interrupted };
-        let written = spawn_blocking(move || {
-            sampler.end();
-            ledger.finish(end, clock.now_ns())
-        });
-        let written = written.await??;
-        if written.waits > 0 {
-            conductor.journal.note(format!(
-                "The ledger waited {} times for the disk, {:.1} ms in all.",
-                written.waits,
-                written.waited_ns as f64 / 1e6,
-            ));
-        }
+        spawn_blocking(move || sampler.end()).await?;
+        cast.finish(&self.folder, &info, end, clock, &conductor.journal).await?;
         let sampled = sampling.end();
         let verdict = self.verify(board).await?;
         let interrupted = self.interrupt.is_cancelled();
-        let ended = Ended { led, drained, sampled, verdict, interrupted, duration_s };
+        let losses = cast.losses();
+        drop(watch);
+        let agents = cast.describe_and_dismiss().await;
+        let ended =
+            Ended { led, drained, sampled, verdict, interrupted, losses, agents, duration_s };
         Ok((conductor, ended, own))
     }
 
@@ -203,20 +202,6 @@ impl Run {
         write(MACHINE_FILE, &format!("{machine:#}\n"))
     }
 
-    fn generator(&self, clock: RunClock, ledger: Ledger) -> Generator {
-        Generator::new(Setup {
-            scenario: Arc::clone(&self.scenario),
-            population: Arc::clone(&self.population),
-            payloads: self.payloads.clone(),
-            driver: Arc::clone(&self.driver),
-            ledger,
-            clock,
-            run: self.id,
-            rules: self.rules,
-            part: Part::whole(&self.population, &self.scenario),
-        })
-    }
-
     /// This program first, then the processes of the cluster.
     fn watched(&self, cluster: Option<&LocalCluster>) -> Vec<Watched> {
         let processes = cluster.map(LocalCluster::processes).unwrap_or_default();
@@ -228,26 +213,25 @@ impl Run {
     /// Connects everybody, and says what memory that took.
     async fn connect(
         &self,
-        generator: &Generator,
+        player: &dyn Play,
         cluster: Option<&LocalCluster>,
         board: &Board,
     ) -> anyhow::Result<summary::Generator> {
         board.begin(Stage { name: "connecting".to_owned(), ..Stage::default() });
-        let before = memory(cluster);
-        let prepare = async {
-            let after = memory(cluster);
+        let before = memory(cluster, player);
+        let connect = async {
+            player.connect(&|done, of| board.done(done, of)).await?;
+            let after = memory(cluster, player);
             board.begin(Stage { name: "making groups".to_owned(), ..Stage::default() });
-            self.driver
-                .prepare(Arc::clone(&self.population))
-                .await
-                .context("prepare the groups")?;
+            player.make_groups().await.context("prepare the groups")?;
             board.begin(Stage { name: "who is away leaves".to_owned(), ..Stage::default() });
-            Ok(after)
+            player.assemble().await?;
+            anyhow::Ok(after)
         };
         let after = tokio::select! {
             biased;
             () = self.interrupt.cancelled() => bail!("interrupted before the load began"),
-            connected = generator.connect(|done, of| board.done(done, of), prepare) => connected?,
+            connected = connect => connected?,
         };
         let devices = f64::from(self.population.device_count().max(1));
         let each = |before: u64, after: u64| after.saturating_sub(before) as f64 / devices;
@@ -323,13 +307,13 @@ fn check_abilities(
     Ok(())
 }
 
-fn memory(cluster: Option<&LocalCluster>) -> Memory {
+fn memory(cluster: Option<&LocalCluster>, player: &dyn Play) -> Memory {
     let rss = |pid: u32| Usage::of(pid).map(|usage| usage.rss_bytes);
-    let own = u32::try_from(Pid::as_raw(Some(getpid()))).unwrap_or(0);
+    let own = player.elsewhere().or_else(Usage::own);
     let servers = cluster.map(LocalCluster::processes).unwrap_or_default();
     let servers = servers.iter().filter_map(|process| rss(process.pid()?));
     Memory {
-        own_bytes: rss(own).unwrap_or(0),
+        own_bytes: own.map_or(0, |usage| usage.rss_bytes),
         servers_bytes: servers.reduce(|sum, bytes| sum + bytes),
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     view::Board,
 };
 
-use super::Watcher;
+use super::Play;
 
 /// No phase is under way.
 const NO_PHASE: usize = usize::MAX;
@@ -28,7 +28,7 @@ const SHOWN: usize = 5;
 pub struct Sampling(Arc<Shared>);
 
 struct Shared {
-    watcher: Watcher,
+    player: Arc<dyn Play>,
     board: Arc<Board>,
     /// The place of the phase under way.
     phase: AtomicUsize,
@@ -67,14 +67,14 @@ pub struct Sampled {
 impl Sampling {
     /// Keeps nothing until [`Self::begin`].
     #[must_use]
-    pub fn new(watcher: Watcher, board: Arc<Board>) -> Self {
+    pub fn new(player: Arc<dyn Play>, board: Arc<Board>) -> Self {
         let (phase, state) = (AtomicUsize::new(NO_PHASE), Mutex::default());
-        Self(Arc::new(Shared { watcher, board, phase, state }))
+        Self(Arc::new(Shared { player, board, phase, state }))
     }
 
     /// From now on intervals are kept, and written to these logs.
     pub fn begin(&self, logs: IntervalLogs, now_ns: u64) {
-        drop(self.0.watcher.take_interval());
+        drop(self.0.player.take_interval());
         let mut state = self.lock();
         state.logs = Some(logs);
         state.load_began_ns = now_ns;
@@ -120,14 +120,19 @@ impl Sampling {
     }
 
     /// Takes a look; called once a second, the first time at once.
-    pub fn look(&self, sample: Sample) {
-        let standing = self.0.watcher.standing();
+    pub fn look(&self, mut sample: Sample) {
+        if let (Some(usage), Some(own)) = (self.0.player.elsewhere(), sample.processes.first_mut())
+        {
+            own.cpu_s = Some(usage.cpu_s);
+            own.rss_bytes = Some(usage.rss_bytes);
+        }
+        let standing = self.0.player.standing();
         let phase = self.0.phase.load(Ordering::Relaxed);
         let mut state = self.lock();
         state.note_processes(&sample);
         let last = state.last.replace(sample.clone());
         let Some(last) = last else { return };
-        let portion = self.0.watcher.take_interval();
+        let portion = self.0.player.take_interval();
         let length_s = sample.at_ns.saturating_sub(last.at_ns) as f64 / 1e9;
         state.errors += portion.tally.counts.errors;
         let queues = queues(servers(Some(&sample)));

@@ -273,6 +273,7 @@ impl Fixture {
             folder: folder.path().to_owned(),
             mode: Mode::Quiet,
             about: About::default(),
+            company: None,
             interrupt: CancellationToken::new(),
         };
         Self { run, ways, folder }

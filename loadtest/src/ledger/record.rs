@@ -85,7 +85,7 @@ pub struct RunInfo {
 }
 
 /// What is due from the cluster, as far as drivers differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// What the other devices of the sender get.
     pub own_copies: OwnCopies,
@@ -122,7 +122,7 @@ impl Rules {
 }
 
 /// What the sender's other devices get of a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum OwnCopies {
     /// Each gets it, like a recipient.
     Due,

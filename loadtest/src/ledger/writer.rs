@@ -107,10 +107,10 @@ impl Ledger {
     /// # Errors
     /// When the file cannot be made, or is there already.
     pub fn create(folder: &Path, name: &str, run: &RunInfo) -> anyhow::Result<Self> {
+        let path = Self::path(folder, name);
         let folder = folder.join(FOLDER);
         fs::create_dir_all(&folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let path = folder.join(name).with_extension(EXTENSION);
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -129,6 +129,12 @@ impl Ledger {
             .spawn(move || writer.run())
             .context("cannot start the thread that writes the ledger")?;
         Ok(Self { inner: Arc::new(Inner { shared, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// Where the ledger of this name is, in the folder of a run.
+    #[must_use]
+    pub fn path(folder: &Path, name: &str) -> PathBuf {
+        folder.join(FOLDER).join(name).with_extension(EXTENSION)
     }
 
     /// A message is about to be handed to the driver. Call it before, so that the outcome follows.

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use crate::report::summary::{Counts, ErrorCount};
 
 /// How much of everything happened.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// What every report shows. Errors are counted in [`Self::errors`] as well.
     pub counts: Counts,
@@ -37,7 +39,7 @@ impl Tally {
 }
 
 /// What went wrong, by kind. Kinds are few: they come from closed lists.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Errors(BTreeMap<String, (u64, String)>);
 
 impl Errors {

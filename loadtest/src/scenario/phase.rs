@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Action, Slo,
     quantity::{show_duration, show_number},
@@ -49,7 +51,7 @@ impl Load {
 }
 
 /// Messages over time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PhaseRate {
     /// Messages/s, the mean; 0 for none.
     pub rate: f64,
@@ -60,7 +62,7 @@ pub struct PhaseRate {
 }
 
 /// How messages follow each other.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Process {
     /// At equal distances.
     Constant,

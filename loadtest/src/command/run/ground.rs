@@ -183,7 +183,7 @@ fn settings(target: &Target, run: u64) -> anyhow::Result<posthorn::Settings> {
     Ok(posthorn::Settings::new(servers, name, Roots::from_pem(&pem)?, minter, run))
 }
 
-fn only_target(args: &Args, example: &str) -> anyhow::Result<String> {
+pub(super) fn only_target(args: &Args, example: &str) -> anyhow::Result<String> {
     match args.elsewhere.target.as_slice() {
         [one] => Ok(one.clone()),
         [] => bail!("this driver starts nothing: say where the server is by --target {example}"),
@@ -192,7 +192,7 @@ fn only_target(args: &Args, example: &str) -> anyhow::Result<String> {
 }
 
 /// Whether devices change their ports: then each needs a socket of its own.
-fn moves(scenario: &Scenario) -> bool {
+pub(super) fn moves(scenario: &Scenario) -> bool {
     let mut actions = scenario.phases.iter().flat_map(|phase| &phase.actions);
     actions.any(|action| matches!(action.what, What::Rebind { .. }))
 }

@@ -1,6 +1,6 @@
 //! Makes the groups of a run.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use client::{ChangeError, Client, GroupChange, UserId};
@@ -15,9 +15,18 @@ const AT_ONCE: usize = 32;
 /// A group is made within this.
 const MADE_WITHIN: Duration = Duration::from_secs(60);
 
-/// Makes every group, each by a device of its first member.
-pub(super) async fn groups(ground: &Arc<Ground>) -> anyhow::Result<()> {
-    let groups: Vec<ConversationIndex> = ground.population.groups().collect();
+/// Makes every group whose first member is among these devices, each by a device of that member.
+pub(super) async fn groups(
+    ground: &Arc<Ground>,
+    devices: Range<DeviceIndex>,
+) -> anyhow::Result<()> {
+    let population = &ground.population;
+    let is_ours = |group: &ConversationIndex| {
+        let first = population.members(*group).first();
+        let device = first.and_then(|user| population.devices_of(*user).next());
+        device.is_some_and(|device| devices.contains(&device))
+    };
+    let groups: Vec<ConversationIndex> = population.groups().filter(is_ours).collect();
     stream::iter(groups)
         .map(|conversation| async move {
             let made = timeout(MADE_WITHIN, group(ground, conversation)).await;

@@ -25,6 +25,7 @@ impl Conductor {
         began_ns: u64,
         stop: &CancellationToken,
     ) {
+        self.generator.announce(place, began_ns, stop);
         for (number, action) in (0..).zip(&phase.actions) {
             let at_ns = u64::try_from(action.at.as_nanos()).unwrap_or(u64::MAX);
             let left_ns = began_ns.saturating_add(at_ns).saturating_sub(self.clock.now_ns());

@@ -14,7 +14,7 @@ use crate::{
     view::per_second,
 };
 
-use super::{Conductor, LEAD_NS, Led};
+use super::{Conductor, Led};
 
 /// After a step, what was sent in it must be answered and delivered within this; else it did not
 /// hold.
@@ -113,7 +113,7 @@ impl Conductor {
         rate: &PhaseRate,
         stop: &CancellationToken,
     ) -> anyhow::Result<Held> {
-        let began_ns = self.clock.now_ns() + LEAD_NS;
+        let began_ns = self.clock.now_ns() + self.generator.lead_ns();
         self.show(&name, &per_second(rate.rate), Some((began_ns, rate.duration)));
         self.begin(led, name, phase, began_ns);
         self.generator.load(rate, (place, part), began_ns, stop).await?;

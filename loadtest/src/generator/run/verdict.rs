@@ -36,7 +36,7 @@ impl Run {
             processes: ended.sampled.processes,
             metrics: ended.sampled.metrics,
             generator,
-            agents: Vec::new(),
+            agents: ended.agents,
         }
     }
 
@@ -91,6 +91,9 @@ impl Run {
         }
         for flaw in &ended.verdict.flaws {
             found(Outcome::Incomplete, None, format!("the ledger itself: {flaw}"));
+        }
+        for loss in &ended.losses {
+            found(Outcome::Incomplete, None, loss.clone());
         }
         if ended.interrupted {
             found(Outcome::Interrupted, None, "somebody ended the load early".to_owned());

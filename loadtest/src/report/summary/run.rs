@@ -163,6 +163,9 @@ pub struct Agent {
     pub clock_offset_us: f64,
     /// How wrong that may be, either way: half of the quickest round trip.
     pub clock_uncertainty_us: f64,
+    /// How much further ahead it was at the end than at the beginning.
+    #[serde(default)]
+    pub clock_drift_us: Option<f64>,
     /// Its own p99 of the schedule delay.
     #[serde(default)]
     pub schedule_delay_p99_us: Option<u64>,
