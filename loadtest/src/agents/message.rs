@@ -145,7 +145,7 @@ pub(super) enum Report {
     Answer { id: u64, answer: Result<Answer, String> },
     /// So many devices are connected, for the first time.
     Connecting { done: usize, of: usize },
-    /// What happened in the last second; a portion goes with it.
+    /// What happened since the last of these, a second ago or less; a portion goes with it.
     Second { tally: Tally, standing: Standing, usage: Option<Usage> },
     /// What is known of a span; a portion and the returns go with it.
     Span { span: usize, tally: Tally, missing: (usize, usize) },

@@ -15,7 +15,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use bytes::{BufMut as _, Bytes, BytesMut};
 use link::{Receiver, Sender};
 use tokio::{
-    sync::mpsc,
+    sync::{Mutex, mpsc},
     task::JoinSet,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -77,8 +77,7 @@ impl Meter {
     }
 }
 
-/// Where reports go. Cheap to clone.
-#[derive(Clone)]
+/// Where reports go.
 pub(super) struct Reports(mpsc::Sender<BytesMut>);
 
 impl Reports {
@@ -142,23 +141,29 @@ impl Session {
         fs::create_dir_all(&self.folder)
             .with_context(|| format!("make {}", self.folder.display()))?;
         let (reports, waiting) = mpsc::channel(REPORTS_MAX);
-        let reports = Reports(reports);
+        let happened = Arc::new(Happened {
+            reports: Reports(reports),
+            stage: Arc::clone(&self.stage),
+            meter: self.meter,
+            turn: Mutex::new(()),
+        });
         let mut service = JoinSet::new();
         service.spawn(write_reports(waiting, sender));
-        service.spawn(tell_seconds(reports.clone(), Arc::clone(&self.stage), self.meter));
+        service.spawn(tell_seconds(Arc::clone(&happened)));
         let (timepiece, over) = (self.timepiece, self.over.clone());
         service.spawn(async move {
             tell_time(clock, timepiece).await;
             over.cancel();
         });
-        let ended = self.obey(&reports).await;
+        let ended = self.obey(&happened).await;
         self.end().await;
-        drop(reports);
+        drop(happened);
         service.shutdown().await;
         ended
     }
 
-    async fn obey(&mut self, reports: &Reports) -> anyhow::Result<()> {
+    async fn obey(&mut self, happened: &Arc<Happened>) -> anyhow::Result<()> {
+        let reports = &happened.reports;
         loop {
             while self.tasks.try_join_next().is_some() {}
             let next = tokio::select! {
@@ -173,7 +178,7 @@ impl Session {
                 reports.answer(id, Ok(Answer::Done)).await;
                 return Ok(());
             }
-            if let Some(answer) = self.take(id, order, &bytes, reports).await.transpose() {
+            if let Some(answer) = self.take(id, order, &bytes, happened).await.transpose() {
                 reports.answer(id, answer).await;
             }
         }
@@ -193,7 +198,7 @@ impl Session {
         id: u64,
         order: Order,
         bytes: &Bytes,
-        reports: &Reports,
+        happened: &Arc<Happened>,
     ) -> anyhow::Result<Option<Answer>> {
         match order {
             Order::Hello { .. } | Order::Bye => bail!("this is not the time for it"),
@@ -235,12 +240,13 @@ impl Session {
             | Order::Close
             | Order::SendLedger { .. } => {
                 self.stage()?;
-                let (stage, reports, until) =
-                    (Arc::clone(&self.stage), reports.clone(), self.begin(id));
+                let (happened, until) = (Arc::clone(happened), self.begin(id));
                 self.tasks.spawn(async move {
-                    let Some(stage) = stage.get() else { return };
-                    let done = stage.perform(order, &reports, &until).await;
-                    reports.answer(id, done).await;
+                    let Some(stage) = happened.stage.get() else { return };
+                    let done = stage.perform(order, &happened.reports, &until).await;
+                    // Who knows that it is done may want to know all that happened until then.
+                    let _ = happened.tell().await;
+                    happened.reports.answer(id, done).await;
                 });
                 return Ok(None);
             }
@@ -289,19 +295,37 @@ async fn write_reports(mut waiting: mpsc::Receiver<BytesMut>, mut sender: Sender
     let _ = timeout(SILENCE_MAX, sender.finished()).await;
 }
 
-/// Tells what happened, every second; before there is anything, that the agent lives.
-async fn tell_seconds(reports: Reports, stage: Arc<OnceLock<Stage>>, meter: Meter) {
+/// What happened since it was last told.
+struct Happened {
+    reports: Reports,
+    stage: Arc<OnceLock<Stage>>,
+    meter: Meter,
+    /// What was taken first is told first.
+    turn: Mutex<()>,
+}
+
+impl Happened {
+    /// Tells it; before there is anything, that the agent lives.
+    ///
+    /// # Errors
+    /// When nobody listens any more.
+    async fn tell(&self) -> anyhow::Result<()> {
+        let _turn = self.turn.lock().await;
+        let generator = self.stage.get().map(|stage| &stage.generator);
+        let portion = generator.map_or_else(Portion::default, |it| it.take_interval());
+        let standing = generator.map_or_else(Standing::default, |it| it.standing());
+        let bytes = portion::encode(&portion);
+        let usage = self.meter.usage();
+        self.reports.say(&Report::Second { tally: portion.tally, standing, usage }, &bytes).await
+    }
+}
+
+async fn tell_seconds(happened: Arc<Happened>) {
     let mut ticks = interval(TELL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let generator = stage.get().map(|stage| &stage.generator);
-        let portion = generator.map_or_else(Portion::default, |it| it.take_interval());
-        let standing = generator.map_or_else(Standing::default, |it| it.standing());
-        let usage = meter.usage();
-        let bytes = portion::encode(&portion);
-        let second = Report::Second { tally: portion.tally, standing, usage };
-        if reports.say(&second, &bytes).await.is_err() {
+        if happened.tell().await.is_err() {
             return;
         }
     }
