@@ -45,6 +45,49 @@ fn a_small_scenario_runs_against_the_real_server_and_its_ledger_is_clean() {
     assert!(!out.join("cluster/data").exists(), "the server's data is not kept");
 }
 
+/// The server is killed in the last second of the load, and most devices only listen.
+const KILLED_AT_THE_END: &str = r#"
+name = "killed-at-the-end"
+about = "The server is killed when the load is nearly over."
+[population]
+users = 30
+devices_per_user = { weights = [0.5, 0.5] }
+contacts = { per_user = { min = 5, max = 10 } }
+groups = { count = 3, members = { min = 5, max = 20 } }
+[traffic]
+to_groups = 0.5
+activity = 1.5
+payload = { fixed = 100 }
+[honest]
+schedule_delay_p99_max = "1s"
+grace = "3s"
+[[phase]]
+name = "load"
+duration = "4s"
+rate = 30
+[[phase.action]]
+at = "3s"
+do = "kill"
+process = "server"
+[[phase.action]]
+at = "3100ms"
+do = "start"
+process = "server"
+"#;
+
+#[test]
+fn nothing_is_called_lost_that_a_dead_connection_kept_from_a_device_that_only_listens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (out, scenario) = (folder.path().join("run"), folder.path().join("killed.toml"));
+    std::fs::write(&scenario, KILLED_AT_THE_END).unwrap();
+    let output = loadtest(&["run", scenario.to_str().unwrap()], &out);
+    let summary = Summary::load(&out).unwrap_or_else(|_| panic!("{}", said(&output)));
+    let ledger = summary.ledger.unwrap();
+    assert!(ledger.is_clean() && ledger.is_complete(), "{}", ledger.says());
+    assert_eq!(ledger.delivered, ledger.due, "{}", ledger.says());
+    assert_eq!(summary.verdict.outcome, Outcome::Pass, "{:?}", summary.verdict);
+}
+
 #[test]
 fn what_cannot_begin_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
