@@ -86,6 +86,7 @@ fn nothing_is_called_lost_that_a_dead_connection_kept_from_a_device_that_only_li
     assert!(ledger.is_clean() && ledger.is_complete(), "{}", ledger.says());
     assert_eq!(ledger.delivered, ledger.due, "{}", ledger.says());
     assert_eq!(summary.verdict.outcome, Outcome::Pass, "{:?}", summary.verdict);
+    assert_eq!(summary.run.driver_lacks, [""; 0], "devices share sockets and none is to move");
 }
 
 #[test]

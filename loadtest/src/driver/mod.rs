@@ -91,6 +91,8 @@ pub struct Abilities {
 pub enum Ability {
     /// It can.
     Yes,
+    /// It could, and is not set up for it in this run: what is missing, a sentence.
+    Unset(&'static str),
     /// It cannot: why, a sentence.
     No(&'static str),
 }

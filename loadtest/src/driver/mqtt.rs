@@ -126,7 +126,9 @@ impl Driver for Mqtt {
             resume: Ability::Yes,
             migration: match self.transport {
                 Transport::Quic if self.shared.dialer.devices_per_socket() == 1 => Ability::Yes,
-                Transport::Quic => Ability::No("devices that share a UDP socket do not move alone"),
+                Transport::Quic => {
+                    Ability::Unset("devices that share a UDP socket do not move alone")
+                }
                 Transport::Tcp | Transport::Tls => {
                     Ability::No("a TCP connection ends with its port; use mqtt+quic://")
                 }

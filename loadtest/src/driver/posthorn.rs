@@ -210,7 +210,7 @@ impl Driver for Posthorn {
         let migration = if self.0.settings.devices_per_socket.get() == 1 {
             Ability::Yes
         } else {
-            Ability::No("devices share sockets here: give each one of its own")
+            Ability::Unset("devices share sockets here: give each one of its own")
         };
         Abilities { groups: Ability::Yes, devices: Ability::Yes, resume: Ability::Yes, migration }
     }

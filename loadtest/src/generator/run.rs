@@ -300,7 +300,7 @@ fn check_abilities(
         ),
     ];
     for (what, needed, ability) in needs {
-        if let (true, Ability::No(why)) = (needed, ability) {
+        if let (true, Ability::Unset(why) | Ability::No(why)) = (needed, ability) {
             bail!("the scenario {} has {what}, which this driver cannot do: {why}", scenario.name);
         }
     }

@@ -89,7 +89,7 @@ async fn devices_that_share_a_socket_do_not_move_alone() {
     let stage = Stage::open(2).await;
     let device = stage.connect(0).await;
     assert!(device.rebind().unwrap_err().to_string().contains("shares its socket"));
-    assert!(matches!(stage.driver.abilities().migration, Ability::No(_)));
+    assert!(matches!(stage.driver.abilities().migration, Ability::Unset(_)));
 }
 
 #[tokio::test]
