@@ -270,6 +270,7 @@ impl Fixture {
             cluster: None,
             target: None,
             metrics: Vec::new(),
+            watch: Vec::new(),
             folder: folder.path().to_owned(),
             mode: Mode::Quiet,
             about: About::default(),
