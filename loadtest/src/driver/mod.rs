@@ -144,14 +144,15 @@ pub enum Told {
     Down(String),
     /// Everything that had waited for it has been delivered.
     CaughtUp,
-    /// What became of a send. Told once; again only when the cluster takes back what it accepted,
-    /// as [`Outcome::Rejected`].
+    /// What became of a send. Told once.
     Outcome {
         /// Which one.
         ticket: u64,
         /// What became of it.
         outcome: Outcome,
     },
+    /// The cluster takes back a send that it had accepted; why.
+    TakenBack(String),
     /// A message arrived, or something that is none: an empty one.
     Delivery(Bytes),
     /// The cluster says that messages may be missing.

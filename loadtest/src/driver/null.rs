@@ -186,9 +186,12 @@ mod tests {
             heard.push(match told {
                 Told::Delivery(payload) => format!("{device} {}", payload.len()),
                 Told::Outcome { ticket, outcome } => format!("{device} #{ticket} {outcome:?}"),
-                Told::Up | Told::Down(_) | Told::CaughtUp | Told::Truncated | Told::Conflict => {
-                    format!("{device} {told:?}")
-                }
+                Told::Up
+                | Told::Down(_)
+                | Told::CaughtUp
+                | Told::TakenBack(_)
+                | Told::Truncated
+                | Told::Conflict => format!("{device} {told:?}"),
             });
         }
     }

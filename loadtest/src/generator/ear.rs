@@ -195,6 +195,8 @@ impl Hear for Ear {
                 }
             }
             Told::Outcome { ticket, outcome } => self.outcome(ticket, &outcome, now_ns),
+            // To the ledger it stays accepted, and so lost when it never comes.
+            Told::TakenBack(why) => self.recorder.error(device.0, now_ns, "taken back", &why),
             Told::Delivery(payload) => self.delivery(device, &payload, now_ns),
             Told::Truncated => {
                 self.ledger.note(device, Note::Truncated, now_ns);

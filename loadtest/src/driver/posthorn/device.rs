@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use client::{Accepted, Address, Client, Closed, Event, Inbox, SendId, Sending, Status, Statuses};
+use client::{Accepted, Client, Closed, Event, Inbox, SendId, Sending, Status, Statuses};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     sync::Notify,
@@ -56,7 +56,6 @@ struct Desk {
 /// A send that waits for its answer.
 struct Answering {
     ticket: u64,
-    to_group: bool,
     sending: Sending,
 }
 
@@ -103,10 +102,9 @@ impl Device for Connected {
     fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError> {
         let Lease { ground, device } = &self.desk.lease;
         let address = ground.address(*device, to);
-        let to_group = matches!(address, Address::Group(_));
         match self.client.enqueue(address, payload) {
             Ok(sending) => {
-                self.desk.sent().push_back(Answering { ticket, to_group, sending });
+                self.desk.sent().push_back(Answering { ticket, sending });
                 self.desk.has_sent.notify_one();
                 Ok(())
             }
@@ -167,14 +165,9 @@ impl Desk {
 
     /// A send of this connection was answered, or the connection ended first.
     fn handle_answer(&self, answered: Answered) {
-        let Answered { id, ticket, to_group, answer } = answered;
+        let Answered { id, ticket, answer } = answered;
         match answer {
-            Ok(Accepted { .. }) => {
-                if to_group {
-                    self.kept().remember_accepted(id, ticket);
-                }
-                self.tell_outcome(ticket, Outcome::Accepted);
-            }
+            Ok(Accepted { .. }) => self.tell_outcome(ticket, Outcome::Accepted),
             // It is in the store's outbox and goes again on the next connection.
             Err(client::SendError::Closed(_)) => self.kept().owe(id, ticket),
             Err(
@@ -196,9 +189,9 @@ impl Desk {
                 item.ack();
                 return is_message;
             }
-            Event::Result { id, outcome, receipt } => {
+            Event::Result { outcome, receipt, .. } => {
                 if let client::Outcome::Refused(verdict) = outcome {
-                    self.handle_refused(id, format!("accepted, then refused: {verdict:?}"));
+                    self.tell(Told::TakenBack(format!("{verdict:?}")));
                 }
                 receipt.ack();
             }
@@ -220,14 +213,6 @@ impl Desk {
             Event::Undecodable(_) => self.tell(Told::Delivery(Bytes::new())),
         }
         false
-    }
-
-    fn handle_refused(&self, id: SendId, why: String) {
-        let ticket = self.kept().take_accepted(id);
-        match ticket {
-            Some(ticket) => self.tell_outcome(ticket, Outcome::Rejected(why)),
-            None => tracing::warn!(device = %self.lease.device, why, "an unknown send"),
-        }
     }
 }
 
@@ -336,7 +321,6 @@ impl Drop for Listener {
 struct Answered {
     id: SendId,
     ticket: u64,
-    to_group: bool,
     answer: Result<Accepted, client::SendError>,
 }
 
@@ -345,8 +329,8 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
         let answer = ready!(Pin::new(&mut self.sending).poll(context));
-        let Self { ticket, to_group, sending } = &*self;
-        Poll::Ready(Answered { id: sending.id, ticket: *ticket, to_group: *to_group, answer })
+        let Self { ticket, sending } = &*self;
+        Poll::Ready(Answered { id: sending.id, ticket: *ticket, answer })
     }
 }
 
