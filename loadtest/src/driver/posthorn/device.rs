@@ -4,10 +4,7 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,16 +12,15 @@ use std::{
 use bytes::Bytes;
 use client::{Accepted, Client, Closed, Event, Inbox, SendId, Sending, Status, Statuses};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::{Sleep, sleep},
-};
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::kept::Lease;
 use crate::{
-    driver::{BoxFuture, Device, Outcome, SendError, Sink, Told},
+    driver::{
+        BoxFuture, Device, Outcome, SendError, Sink, Told,
+        pause::{Pace, Pause},
+    },
     population::ConversationIndex,
 };
 
@@ -49,8 +45,7 @@ struct Desk {
     /// Takes nothing more from the inbox.
     quiet: CancellationToken,
     is_quiet: Notify,
-    /// Between two deliveries, microseconds.
-    pause_us: AtomicU64,
+    pace: Pace,
 }
 
 /// A send that waits for its answer.
@@ -66,8 +61,7 @@ struct Listener {
     statuses: Statuses,
     answers: FuturesUnordered<Answering>,
     is_up: bool,
-    /// A slow reader takes its next delivery when this is over.
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Pause,
 }
 
 impl Connected {
@@ -82,7 +76,7 @@ impl Connected {
             has_sent: Notify::new(),
             quiet: CancellationToken::new(),
             is_quiet: Notify::new(),
-            pause_us: AtomicU64::new(0),
+            pace: Pace::default(),
         });
         let listener = Listener {
             desk: Arc::clone(&desk),
@@ -90,7 +84,7 @@ impl Connected {
             statuses: client.statuses(),
             answers: FuturesUnordered::new(),
             is_up: false,
-            pause: None,
+            pause: Pause::new(desk.pace.clone()),
         };
         let mut task = JoinSet::new();
         task.spawn(listener.run());
@@ -126,8 +120,7 @@ impl Device for Connected {
     }
 
     fn read_slowly(&self, pause: Duration) {
-        let pause_us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
-        self.desk.pause_us.store(pause_us, Ordering::Relaxed);
+        self.desk.pace.set(pause);
     }
 
     fn disconnect(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -221,6 +214,7 @@ impl Listener {
         let desk = Arc::clone(&self.desk);
         let mut quiet = std::pin::pin!(desk.quiet.cancelled());
         loop {
+            let is_paused = self.pause.is_on();
             tokio::select! {
                 biased;
                 () = &mut quiet => break,
@@ -231,8 +225,8 @@ impl Listener {
                 }
                 () = desk.has_sent.notified() => self.await_answers(),
                 Some(answered) = self.answers.next() => desk.handle_answer(answered),
-                () = over(&mut self.pause), if self.pause.is_some() => self.pause = None,
-                event = self.inbox.next(), if self.pause.is_none() => match event {
+                () = self.pause.over(), if is_paused => {}
+                event = self.inbox.next(), if !is_paused => match event {
                     Some(event) => self.take(event),
                     None => break,
                 },
@@ -243,20 +237,21 @@ impl Listener {
     }
 
     /// Takes an event, and some that wait behind it.
-    fn take(&mut self, event: Event) {
-        let mut next = Some(event);
+    fn take(&mut self, mut event: Event) {
         for _ in 0..EVENTS_AT_ONCE {
-            let Some(event) = next else { return };
-            let is_delivery = self.desk.handle_event(event);
-            let pause_us = self.desk.pause_us.load(Ordering::Relaxed);
-            if is_delivery && pause_us > 0 {
-                self.pause = Some(Box::pin(sleep(Duration::from_micros(pause_us))));
+            if self.desk.handle_event(event) {
+                self.pause.begin();
+            }
+            if self.pause.is_on() || self.desk.quiet.is_cancelled() {
                 return;
             }
-            next = if self.desk.quiet.is_cancelled() { None } else { self.inbox.try_next() };
+            match self.inbox.try_next() {
+                Some(next) => event = next,
+                None => return,
+            }
         }
-        if let Some(event) = next {
-            self.desk.handle_event(event);
+        if self.desk.handle_event(event) {
+            self.pause.begin();
         }
     }
 
@@ -331,12 +326,5 @@ impl Future for Answering {
         let answer = ready!(Pin::new(&mut self.sending).poll(context));
         let Self { ticket, sending } = &*self;
         Poll::Ready(Answered { id: sending.id, ticket: *ticket, answer })
-    }
-}
-
-async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
-    match pause {
-        Some(pause) => pause.await,
-        None => std::future::pending().await,
     }
 }
