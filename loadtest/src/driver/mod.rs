@@ -5,6 +5,7 @@ mod backoff;
 pub mod mqtt;
 pub mod nats;
 pub mod null;
+mod outbox;
 mod pause;
 pub mod posthorn;
 mod topics;
