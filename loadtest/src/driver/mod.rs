@@ -14,7 +14,7 @@ use std::{future::Future, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::population::{ConversationIndex, DeviceIndex, Population};
+use crate::population::{ConversationIndex, DeviceIndex};
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -27,31 +27,15 @@ pub trait Driver: Send + Sync {
     /// What it can do.
     fn abilities(&self) -> Abilities;
 
-    /// Makes what conversations need, such as groups, once every device was connected once.
+    /// Makes what conversations need, such as groups, once every device was connected once: what
+    /// these devices are to make, where others may play the rest of the population.
     ///
     /// # Errors
     /// When the cluster refuses: no load can begin.
     ///
     /// # Cancel safety
     /// A dropped call leaves some of it made.
-    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>>;
-
-    /// As [`Self::prepare`], where others play the rest of the population: only what these devices
-    /// are to make.
-    ///
-    /// # Errors
-    /// As [`Self::prepare`].
-    ///
-    /// # Cancel safety
-    /// As [`Self::prepare`].
-    fn prepare_part(
-        &self,
-        population: Arc<Population>,
-        devices: Range<DeviceIndex>,
-    ) -> BoxFuture<'_, anyhow::Result<()>> {
-        let _ = devices;
-        self.prepare(population)
-    }
+    fn prepare(&self, devices: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>>;
 
     /// Connects a device; the first time registers it, later ones resume where it was.
     ///

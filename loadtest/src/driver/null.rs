@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -103,7 +104,7 @@ impl Driver for Null {
         Abilities { groups: yes, devices: yes, resume: yes, migration: yes }
     }
 
-    fn prepare(&self, _: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn prepare(&self, _: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async { Ok(()) })
     }
 

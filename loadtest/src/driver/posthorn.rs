@@ -215,16 +215,7 @@ impl Driver for Posthorn {
         Abilities { groups: Ability::Yes, devices: Ability::Yes, resume: Ability::Yes, migration }
     }
 
-    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
-        let devices = DeviceIndex(0)..DeviceIndex(population.device_count());
-        Box::pin(prepare::groups(&self.0, devices))
-    }
-
-    fn prepare_part(
-        &self,
-        _: Arc<Population>,
-        devices: Range<DeviceIndex>,
-    ) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn prepare(&self, devices: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(prepare::groups(&self.0, devices))
     }
 

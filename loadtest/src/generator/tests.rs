@@ -4,6 +4,7 @@
 
 use std::{
     mem,
+    ops::Range,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -184,8 +185,8 @@ impl Driver for Target {
         self.inner.abilities()
     }
 
-    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
-        self.inner.prepare(population)
+    fn prepare(&self, devices: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
+        self.inner.prepare(devices)
     }
 
     fn connect(

@@ -65,7 +65,10 @@ impl Stage {
         for device in self.population.devices() {
             all.push(self.connect(device.0).await);
         }
-        self.driver.prepare(Arc::clone(&self.population)).await.unwrap();
+        self.driver
+            .prepare(DeviceIndex(0)..DeviceIndex(self.population.device_count()))
+            .await
+            .unwrap();
         all
     }
 
