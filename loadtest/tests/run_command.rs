@@ -49,11 +49,20 @@ fn a_small_scenario_runs_against_the_real_server_and_its_ledger_is_clean() {
 fn what_cannot_begin_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let cases: [(&[&str], &str); 4] = [
+    let closed = "phase.load.arrivals={ closed = { senders = 20 } }";
+    let cases: [(&[&str], &str); 6] = [
         (&["run", "smok"], "Did you mean `smoke`?"),
         (&["run", "smoke", "--set", "phase.load.rat=1"], "Did you mean `rate`?"),
         (&["run", "smoke", "--set", "phase.load.rate=1e6"], "more than may be sent"),
         (&["run", "smoke", "--target", "localhost:1"], "--ca"),
+        (
+            &["run", "stall", "--set", &closed.replace("senders", "sender")],
+            "Did you mean `senders`?",
+        ),
+        (
+            &["run", "stall", "--set", closed, "--agents", "localhost:1", "--keys", "none"],
+            "a closed loop cannot be shared by agents",
+        ),
     ];
     for (arguments, wanted) in cases {
         let output = loadtest(arguments, &out);

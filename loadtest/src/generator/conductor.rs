@@ -180,9 +180,8 @@ impl Conductor {
     /// A closed loop says what its figures leave out.
     fn caution(&self, led: &Led) {
         let Some(stretch) = led.stretches.last() else { return };
-        let phase = self.account(stretch, &[]);
-        if let Some(closed) = phase.closed_loop {
-            self.journal.note(format!("{}: {}.", phase.name, closed.caution(&phase.counts)));
+        if let Some(caution) = self.account(stretch, &[]).caution() {
+            self.journal.note(format!("{caution}."));
         }
     }
 

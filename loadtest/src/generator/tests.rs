@@ -369,7 +369,7 @@ async fn a_closed_loop_waits_while_the_target_stands_still_and_says_what_that_hi
     assert!(accept.max_us > 1_000_000, "who waited has its latency: {accept:?}");
     assert!(accept.p90_us < 500_000, "and nobody else, from when it was sent: {accept:?}");
     let note = &summary.verdict.notes[0];
-    assert!(note.starts_with("load: closed loop: each of 3 senders waited"), "{note}");
+    assert!(note.starts_with("load was a closed loop: each of 3 senders waited"), "{note}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

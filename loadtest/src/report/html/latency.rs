@@ -51,16 +51,8 @@ pub(super) fn write(out: &mut String, summary: &Summary) {
 
 /// Of phases that are exceptions to what was said.
 fn write_cautions(out: &mut String, summary: &Summary) {
-    for phase in &summary.phases {
-        if let Some(closed) = phase.closed_loop {
-            let caution = closed.caution(&phase.counts);
-            put!(
-                out,
-                "<p class=\"caution\">{}: {}.</p>\n",
-                Escaped(&phase.name),
-                Escaped(&caution)
-            );
-        }
+    for caution in summary.phases.iter().filter_map(Phase::caution) {
+        put!(out, "<p class=\"caution\">{}.</p>\n", Escaped(&caution));
     }
 }
 
@@ -104,7 +96,7 @@ fn by_time(summary: &Summary, kind: Kind, y: &Axis) -> Shown {
     }
 }
 
-fn words_of(kind: Kind) -> (&'static str, &'static str) {
+pub(super) fn words_of(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::EndToEnd => (
             "End to end",

@@ -42,29 +42,31 @@ pub struct Phase {
     pub figures: Vec<Figure>,
 }
 
+impl Phase {
+    /// What its figures leave out when it was a closed loop: a sentence without its point.
+    #[must_use]
+    pub fn caution(&self) -> Option<String> {
+        let ClosedLoop { senders } = self.closed_loop?;
+        let wanted = self.counts.intended;
+        let left_out = wanted.saturating_sub(self.counts.sent);
+        Some(format!(
+            "{} was a closed loop: each of {} senders waited for its answer before it went on, so \
+             latencies count from when a message was really sent, and those of the {} messages \
+             ({} of {}) that it did not come to send are left out",
+            self.name,
+            number::count(senders.into()),
+            number::count(left_out),
+            number::percent(left_out as f64 / wanted.max(1) as f64),
+            number::count(wanted),
+        ))
+    }
+}
+
 /// A load that waits for answers, as that of most tools does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClosedLoop {
     /// How many sends waited for their answers at most.
     pub senders: u32,
-}
-
-impl ClosedLoop {
-    /// What that means for the figures of a phase with these counts.
-    #[must_use]
-    pub fn caution(self, counts: &Counts) -> String {
-        let left_out = counts.intended.saturating_sub(counts.sent);
-        let share = left_out as f64 / counts.intended.max(1) as f64;
-        format!(
-            "closed loop: each of {} senders waited for its answer before it went on, so latencies \
-             count from when a message was really sent, and those of the {} messages ({} of {}) \
-             that it did not come to send are left out",
-            number::count(self.senders.into()),
-            number::count(left_out),
-            number::percent(share),
-            number::count(counts.intended),
-        )
-    }
 }
 
 /// How many there were of what.
