@@ -159,7 +159,7 @@ impl Item {
     }
 
     /// It is processed: once that is stored, 25 ms later at most or when the client is closed, it
-    /// is not shown again.
+    /// is not shown again. The edge hears of it with the next send, or half a second later.
     pub fn ack(&self) {
         self.receipt.ack();
     }

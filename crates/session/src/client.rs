@@ -137,9 +137,10 @@ impl ClientSession {
         Ok(id)
     }
 
-    /// The application has processed the item at this position; in any order. Several are told and
-    /// stored together, 25 ms after the first at the latest. Returns whether the driver has
-    /// to poll now, to learn of that deadline.
+    /// The application has processed the item at this position; in any order. Several are stored
+    /// together, within 25 ms, and told together, with other frames or half a second after the
+    /// first at the latest. Returns whether the driver has to poll now, to store and to learn of
+    /// these times.
     pub fn acknowledge(&mut self, seq: Seq) -> bool {
         self.inbox.acknowledge(seq)
     }

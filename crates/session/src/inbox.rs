@@ -17,13 +17,21 @@ use crate::{
     restored::StoreChange,
 };
 
-/// An `Ack` waits so long for company: each costs a packet both ways.
-pub(crate) const ACK_DELAY: Duration = Duration::from_millis(25);
+/// What was processed meanwhile is stored together.
+const STORE_DELAY: Duration = Duration::from_millis(25);
+
+/// An `Ack` waits so long for company: alone it costs a packet both ways. What is lost with it comes
+/// again on the next connection, and is not shown again.
+const ACK_DELAY: Duration = Duration::from_millis(500);
 
 /// Processed rows after which an `Ack` waits no longer, well below a delivery window.
 const ACK_ROWS: u32 = 128;
 
+/// Bytes of processed rows after which an `Ack` waits no longer, well below a delivery window.
+const ACK_BYTES: usize = 128 * 1024;
+
 const _: () = assert!(ACK_ROWS * 4 <= wire::limits::DELIVERY_WINDOW);
+const _: () = assert!(ACK_BYTES * 4 <= wire::limits::DELIVERY_WINDOW_BYTES);
 
 /// Whether other frames go with an `Ack`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +55,11 @@ pub(crate) struct Inbox {
     ahead: BTreeSet<Seq>,
     repeats: Repeats,
     connection: Option<Connection>,
-    /// Rows processed since the last `Ack`.
+    /// Rows processed since the last `Ack`, and their bytes.
     untold: u32,
+    untold_bytes: usize,
+    /// Whether a row was processed since the driver last looked.
+    has_news: bool,
     changes: Vec<StoreChange>,
 }
 
@@ -60,6 +71,8 @@ struct Connection {
     acknowledged: Seq,
     /// When the next `Ack` goes by itself; none while there is nothing to tell.
     ack_due: Option<Duration>,
+    /// When the driver looks for what was processed meanwhile; none when it is to be told.
+    look_due: Option<Duration>,
     /// A gap was seen: rows are taken again from where they fit.
     resyncing: bool,
     resync: Option<Seq>,
@@ -79,6 +92,7 @@ impl Connection {
 #[derive(Debug)]
 struct Pending {
     processed: bool,
+    bytes: usize,
     message: Option<(MessageId, Address, Digest)>,
 }
 
@@ -99,6 +113,8 @@ impl Inbox {
             repeats,
             connection: None,
             untold: 0,
+            untold_bytes: 0,
+            has_news: false,
             changes: Vec::new(),
         }
     }
@@ -114,6 +130,7 @@ impl Inbox {
             given: resume_after,
             acknowledged: resume_after,
             ack_due: None,
+            look_due: None,
             resyncing: false,
             resync: None,
         });
@@ -175,16 +192,29 @@ impl Inbox {
         if std::mem::replace(&mut pending.processed, true) {
             return false;
         }
+        let bytes = pending.bytes;
         if self.pending.first_key_value().is_some_and(|(first, _)| *first == seq) {
             self.advance();
         } else {
             self.changes.push(StoreChange::ProcessedAhead(seq));
         }
+        let had_much = self.has_much_to_tell();
         self.untold += 1;
-        // Until a deadline stands the driver has to look: to set one, or to store while there is
-        // no connection.
-        let is_due_set = self.connection.as_ref().is_some_and(|now| now.ack_due.is_some());
-        !is_due_set || self.untold == ACK_ROWS
+        self.untold_bytes += bytes;
+        let had_news = std::mem::replace(&mut self.has_news, true);
+        // Unless it looks by itself soon, the driver has to be told: to store, and to set a time at
+        // which it looks again. Without a connection it sets none.
+        match &self.connection {
+            None => true,
+            Some(connection) if had_news || connection.look_due.is_some() => {
+                !had_much && self.has_much_to_tell()
+            }
+            Some(_) => true,
+        }
+    }
+
+    fn has_much_to_tell(&self) -> bool {
+        self.untold >= ACK_ROWS || self.untold_bytes >= ACK_BYTES
     }
 
     pub(crate) fn poll_resync(&mut self) -> Option<Seq> {
@@ -194,24 +224,29 @@ impl Inbox {
     /// The position to acknowledge now: at once in company of other frames, otherwise when enough
     /// has gathered.
     pub(crate) fn poll_ack(&mut self, now: Duration, company: Company) -> Option<Seq> {
+        let much = self.has_much_to_tell();
         let connection = self.connection.as_mut()?;
+        if connection.look_due.is_none_or(|due| due <= now) {
+            connection.look_due = std::mem::take(&mut self.has_news).then_some(now + STORE_DELAY);
+        }
         let seq = self.cursor?.min(connection.given);
         if seq <= connection.acknowledged {
             return None;
         }
         let due = *connection.ack_due.get_or_insert(now + ACK_DELAY);
-        if company == Company::Alone && now < due && self.untold < ACK_ROWS {
+        if company == Company::Alone && now < due && !much {
             return None;
         }
         connection.ack_due = None;
         connection.acknowledged = seq;
-        self.untold = 0;
+        (self.untold, self.untold_bytes) = (0, 0);
         Some(seq)
     }
 
-    /// When the next `Ack` goes by itself.
+    /// When the next `Ack` goes by itself, or the driver looks for what was processed.
     pub(crate) fn poll_timeout(&self) -> Option<Duration> {
-        self.connection.as_ref()?.ack_due
+        let connection = self.connection.as_ref()?;
+        [connection.ack_due, connection.look_due].into_iter().flatten().min()
     }
 
     /// The next `Ack` goes at once.
@@ -235,8 +270,9 @@ impl Inbox {
     }
 
     fn take(&mut self, user: UserId, row: Deliver, events: &mut VecDeque<Event>) -> Pending {
-        let hidden = Pending { processed: true, message: None };
         let Deliver { seq, log_time_ms, item, .. } = row;
+        let bytes = item.len();
+        let hidden = Pending { processed: true, bytes, message: None };
         let item = match Item::decode(item) {
             Ok(item) => item,
             Err(error) => {
@@ -258,7 +294,7 @@ impl Inbox {
         }
         let message = Some((id, to, digest));
         if self.ahead.remove(&seq) {
-            return Pending { processed: true, message };
+            return Pending { processed: true, bytes, message };
         }
         events.push_back(match show {
             Showing::Item => Event::Item { seq, log_time_ms, item },
@@ -272,7 +308,7 @@ impl Inbox {
                 Event::Result { seq, id: id.send, outcome }
             }
         });
-        Pending { processed: false, message }
+        Pending { processed: false, bytes, message }
     }
 
     /// How an item is shown; not at all when it is this device's own, or a Result of another one.

@@ -279,7 +279,7 @@ fn only_the_contiguous_prefix_is_acknowledged_and_stored() {
     client.acknowledge(seq(99));
     assert_eq!(client.poll_changes(), [StoreChange::ProcessedAhead(seq(12))]);
     assert_eq!(sent(&mut client), []);
-    assert!(client.acknowledge(seq(11)), "no deadline stands yet");
+    assert!(!client.acknowledge(seq(11)), "the driver looks by itself");
     let changes = client.poll_changes();
     assert_eq!(changes.last(), Some(&StoreChange::Cursor(seq(12))));
     assert_eq!(changes.len(), 3);
@@ -288,22 +288,46 @@ fn only_the_contiguous_prefix_is_acknowledged_and_stored() {
 }
 
 #[test]
-fn acknowledgements_gather_for_a_moment_and_go_along_with_other_frames() {
+fn acknowledgements_are_stored_soon_and_told_later_or_with_other_frames() {
     let mut client = connected();
+    let at_ms = |ms| NOW + Duration::from_millis(ms);
+    let sent_at = |client: &mut ClientSession, now| {
+        let mut out = BytesMut::new();
+        client.poll_control(now, &mut out, 1 << 20);
+        frames(&mut out)
+    };
     let message = |at| item(OTHER, 5, at, Address::User(ME), text("hello"));
     for at in 11..15 {
         deliver(&mut client, at, at - 1, &message(at));
     }
-    assert!(client.acknowledge(seq(11)), "the driver learns of the deadline");
+    client.poll_changes();
+    assert!(client.acknowledge(seq(11)), "the driver learns that it has to store");
+    assert_eq!(client.poll_changes().last(), Some(&StoreChange::Cursor(seq(11))));
     assert_eq!(sent(&mut client), []);
-    assert_eq!(client.poll_timeout(), Some(NOW + Duration::from_millis(25)));
-    assert!(!client.acknowledge(seq(12)), "which stands");
-    let mut out = BytesMut::new();
-    client.poll_control(NOW + Duration::from_millis(25), &mut out, 1 << 20);
-    assert_eq!(frames(&mut out), [ClientFrame::Ack(seq(12))]);
+    assert_eq!(client.poll_timeout(), Some(at_ms(25)));
+    assert!(!client.acknowledge(seq(12)), "it looks by itself");
+    assert_eq!(sent_at(&mut client, at_ms(25)), []);
+    assert_eq!(client.poll_timeout(), Some(at_ms(50)), "as long as there is news");
+    assert_eq!(sent_at(&mut client, at_ms(50)), []);
+    assert_eq!(client.poll_timeout(), Some(at_ms(500)));
+    assert_eq!(sent_at(&mut client, at_ms(500)), [ClientFrame::Ack(seq(12))]);
     client.acknowledge(seq(13));
     client.enqueue(BOB, 0, text("company")).unwrap();
     assert!(matches!(sent(&mut client)[..], [ClientFrame::Send(_), ClientFrame::Ack(_)]));
+}
+
+#[test]
+fn much_to_acknowledge_is_told_at_once() {
+    let mut client = connected();
+    let message = |at| item(OTHER, 5, at, Address::User(ME), Body::Message(vec![0; 60_000].into()));
+    for at in 11..15 {
+        deliver(&mut client, at, at - 1, &message(at));
+    }
+    assert!(client.acknowledge(seq(11)));
+    assert_eq!(sent(&mut client), []);
+    assert!(!client.acknowledge(seq(12)));
+    assert!(client.acknowledge(seq(13)), "more than an eighth of a delivery window");
+    assert_eq!(sent(&mut client), [ClientFrame::Ack(seq(13))]);
 }
 
 #[test]

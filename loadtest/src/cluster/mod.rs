@@ -6,6 +6,7 @@
 //! looks at processes and their metrics once a second. A [`Minter`] makes tokens that a cluster
 //! believes.
 
+mod foreign;
 mod guard;
 mod http;
 mod local;
@@ -17,6 +18,7 @@ mod sampler;
 mod token;
 mod usage;
 
+pub use foreign::ForeignProcess;
 pub use local::{Act, LocalCluster, Settings, Target};
 pub use locate::posthorn;
 pub use metrics::{CHOSEN, Chosen, Figure, Kind, figures};

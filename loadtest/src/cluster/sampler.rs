@@ -8,6 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    foreign::ForeignProcess,
     http,
     metrics::{self, Figure},
     process::{Process, State},
@@ -29,6 +30,8 @@ pub enum Watched {
     Own,
     /// A process of a local cluster.
     Process(Arc<Process>),
+    /// A process of this machine that somebody else started.
+    Foreign(ForeignProcess),
     /// Whatever serves metrics there.
     Metrics(MetricsUrl),
 }
@@ -166,6 +169,11 @@ impl Watch {
                 let usage = pid.and_then(Usage::of);
                 let sample = self.cpu.sample(pid.unwrap_or(0), usage);
                 ProcessSample { name, is_up: pid.is_some(), figures, ..sample }
+            }
+            Watched::Foreign(process) => {
+                let usage = process.usage();
+                let (name, is_up) = (process.name.clone(), usage.is_some());
+                ProcessSample { name, is_up, ..self.cpu.sample(process.pid, usage) }
             }
             Watched::Metrics(url) => {
                 let page = page(&url.address, &url.path).await;

@@ -17,7 +17,7 @@ use super::{
     token_key::IdentityArgs,
 };
 use crate::{
-    cluster::MetricsUrl,
+    cluster::{ForeignProcess, MetricsUrl},
     exit::Exit,
     generator::run::{self, About, Run},
     population::{Payloads, Population},
@@ -96,6 +96,10 @@ struct ElsewhereArgs {
     /// Where a process serves its metrics, http://HOST:PORT/metrics; several times for several
     #[arg(long, value_name = "URL")]
     metrics: Vec<MetricsUrl>,
+    /// A server process of this machine that this program did not start, by its number: what CPU
+    /// and memory it uses is reported; several times for several. Not one whose metrics are read
+    #[arg(long, value_name = "NAME=PID")]
+    watch: Vec<ForeignProcess>,
 }
 
 /// What is driven.
@@ -199,6 +203,7 @@ async fn prepare_and_perform(
         cluster: ground.cluster,
         target: ground.target,
         metrics: args.elsewhere.metrics.clone(),
+        watch: args.elsewhere.watch.clone(),
         folder: folder.clone(),
         mode: if args.quiet { Mode::Quiet } else { Mode::fitting() },
         about: About {

@@ -5,6 +5,7 @@ mod backoff;
 pub mod mqtt;
 pub mod nats;
 pub mod null;
+mod outbox;
 mod pause;
 pub mod posthorn;
 mod topics;
@@ -13,7 +14,7 @@ use std::{future::Future, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use crate::population::{ConversationIndex, DeviceIndex, Population};
+use crate::population::{ConversationIndex, DeviceIndex};
 
 /// A boxed future.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -26,31 +27,15 @@ pub trait Driver: Send + Sync {
     /// What it can do.
     fn abilities(&self) -> Abilities;
 
-    /// Makes what conversations need, such as groups, once every device was connected once.
+    /// Makes what conversations need, such as groups, once every device was connected once: what
+    /// these devices are to make, where others may play the rest of the population.
     ///
     /// # Errors
     /// When the cluster refuses: no load can begin.
     ///
     /// # Cancel safety
     /// A dropped call leaves some of it made.
-    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>>;
-
-    /// As [`Self::prepare`], where others play the rest of the population: only what these devices
-    /// are to make.
-    ///
-    /// # Errors
-    /// As [`Self::prepare`].
-    ///
-    /// # Cancel safety
-    /// As [`Self::prepare`].
-    fn prepare_part(
-        &self,
-        population: Arc<Population>,
-        devices: Range<DeviceIndex>,
-    ) -> BoxFuture<'_, anyhow::Result<()>> {
-        let _ = devices;
-        self.prepare(population)
-    }
+    fn prepare(&self, devices: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>>;
 
     /// Connects a device; the first time registers it, later ones resume where it was.
     ///
@@ -91,6 +76,8 @@ pub struct Abilities {
 pub enum Ability {
     /// It can.
     Yes,
+    /// It could, and is not set up for it in this run: what is missing, a sentence.
+    Unset(&'static str),
     /// It cannot: why, a sentence.
     No(&'static str),
 }
@@ -142,14 +129,15 @@ pub enum Told {
     Down(String),
     /// Everything that had waited for it has been delivered.
     CaughtUp,
-    /// What became of a send. Told once; again only when the cluster takes back what it accepted,
-    /// as [`Outcome::Rejected`].
+    /// What became of a send. Told once.
     Outcome {
         /// Which one.
         ticket: u64,
         /// What became of it.
         outcome: Outcome,
     },
+    /// The cluster takes back a send that it had accepted; why.
+    TakenBack(String),
     /// A message arrived, or something that is none: an empty one.
     Delivery(Bytes),
     /// The cluster says that messages may be missing.

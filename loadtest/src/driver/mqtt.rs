@@ -21,7 +21,7 @@ mod target;
 mod window;
 mod wire;
 
-use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::Mutex;
 
@@ -126,7 +126,9 @@ impl Driver for Mqtt {
             resume: Ability::Yes,
             migration: match self.transport {
                 Transport::Quic if self.shared.dialer.devices_per_socket() == 1 => Ability::Yes,
-                Transport::Quic => Ability::No("devices that share a UDP socket do not move alone"),
+                Transport::Quic => {
+                    Ability::Unset("devices that share a UDP socket do not move alone")
+                }
                 Transport::Tcp | Transport::Tls => {
                     Ability::No("a TCP connection ends with its port; use mqtt+quic://")
                 }
@@ -135,7 +137,7 @@ impl Driver for Mqtt {
     }
 
     /// Nothing: a topic exists as soon as somebody listens, and every device did when it connected.
-    fn prepare(&self, _population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn prepare(&self, _: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async { Ok(()) })
     }
 

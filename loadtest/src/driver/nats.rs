@@ -14,7 +14,7 @@ mod device;
 mod link;
 mod unanswered;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, ops::Range, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use async_nats::{
@@ -142,7 +142,7 @@ impl Driver for Nats {
     }
 
     /// Nothing: the stream takes every subject of the run, and devices listen since they connected.
-    fn prepare(&self, _: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn prepare(&self, _: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async { Ok(()) })
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::Range,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -103,7 +104,7 @@ impl Driver for Null {
         Abilities { groups: yes, devices: yes, resume: yes, migration: yes }
     }
 
-    fn prepare(&self, _: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn prepare(&self, _: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(async { Ok(()) })
     }
 
@@ -186,9 +187,12 @@ mod tests {
             heard.push(match told {
                 Told::Delivery(payload) => format!("{device} {}", payload.len()),
                 Told::Outcome { ticket, outcome } => format!("{device} #{ticket} {outcome:?}"),
-                Told::Up | Told::Down(_) | Told::CaughtUp | Told::Truncated | Told::Conflict => {
-                    format!("{device} {told:?}")
-                }
+                Told::Up
+                | Told::Down(_)
+                | Told::CaughtUp
+                | Told::TakenBack(_)
+                | Told::Truncated
+                | Told::Conflict => format!("{device} {told:?}"),
             });
         }
     }

@@ -210,21 +210,12 @@ impl Driver for Posthorn {
         let migration = if self.0.settings.devices_per_socket.get() == 1 {
             Ability::Yes
         } else {
-            Ability::No("devices share sockets here: give each one of its own")
+            Ability::Unset("devices share sockets here: give each one of its own")
         };
         Abilities { groups: Ability::Yes, devices: Ability::Yes, resume: Ability::Yes, migration }
     }
 
-    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
-        let devices = DeviceIndex(0)..DeviceIndex(population.device_count());
-        Box::pin(prepare::groups(&self.0, devices))
-    }
-
-    fn prepare_part(
-        &self,
-        _: Arc<Population>,
-        devices: Range<DeviceIndex>,
-    ) -> BoxFuture<'_, anyhow::Result<()>> {
+    fn prepare(&self, devices: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
         Box::pin(prepare::groups(&self.0, devices))
     }
 

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    driver::{ConnectError, Driver, Sink},
+    driver::{ConnectError, Device, Driver, Sink},
     population::{DeviceIndex, Population},
     scenario::{
         Churn,
@@ -27,7 +27,11 @@ use crate::{
     },
 };
 
-use super::{devices::Devices, ear::Ear, mouth::Changes};
+use super::{
+    devices::{Devices, Place},
+    ear::Ear,
+    mouth::Changes,
+};
 
 /// Devices that connect at once during the setup: enough to keep two cores busy with handshakes,
 /// few enough that none waits for seconds.
@@ -173,7 +177,29 @@ impl Crowd {
         self.changes.tell(device, false);
         let mut held = place.device.lock().await;
         place.unwant();
-        let Some(connected) = held.take() else { return };
+        if let Some(connected) = held.take() {
+            self.end(device, place, connected).await;
+        }
+    }
+
+    /// Connects a device anew, as it may only be taken for connected. Its absence does not count:
+    /// what it hears late because of an outage is shown as that.
+    ///
+    /// # Cancel safety
+    /// A dropped call leaves it unconnected.
+    pub(super) async fn renew(&self, device: DeviceIndex) {
+        let Some(place) = self.devices.place(device) else { return };
+        let held = place.device.lock().await.take();
+        if let Some(connected) = held {
+            self.end(device, place, connected).await;
+            // The drain waits until it is told that nothing waits for it any more.
+            place.expect_caught_up(self.ear.clock.now_ns());
+        }
+        // Who is refused was counted.
+        drop(self.bring(device).await);
+    }
+
+    async fn end(&self, device: DeviceIndex, place: &Place, connected: Box<dyn Device>) {
         if timeout(DISCONNECT_WITHIN, connected.disconnect()).await.is_err() {
             let now_ns = self.ear.clock.now_ns();
             self.ear.recorder.error(device.0, now_ns, "disconnect: too slow", "it was cut off");

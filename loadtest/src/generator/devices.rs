@@ -130,7 +130,7 @@ impl Place {
     }
 
     /// Whether nothing waits for it, as of the last that it was told.
-    pub(super) fn is_live(&self) -> bool {
+    fn is_live(&self) -> bool {
         self.live_ns.load(Ordering::Relaxed) != NEVER
     }
 
@@ -148,6 +148,11 @@ impl Place {
     /// Its next catching up counts from `from_ns`.
     pub(super) fn expect_caught_up(&self, from_ns: u64) {
         self.catching_up_ns.store(from_ns.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether something may wait for it that nobody was told of yet.
+    pub(super) fn is_catching_up(&self) -> bool {
+        !self.is_live() || self.catching_up_ns.load(Ordering::Relaxed) > 0
     }
 
     /// Nothing waits for it any more. Says from when that counts, if somebody waits for it.

@@ -4,7 +4,7 @@ use std::{mem, sync::Arc, time::Duration};
 
 use tokio::time::{sleep, timeout};
 
-use super::{Generator, LOOK_EVERY, Standing};
+use super::{Crowd, Generator, LOOK_EVERY, Standing};
 use crate::clock::RunClock;
 
 /// When everything due has arrived, what comes twice would come within this.
@@ -13,8 +13,11 @@ pub(crate) const QUIET_NS: u64 = 1_000_000_000;
 pub(crate) const SETTLED_NS: u64 = 500_000_000;
 /// Devices that come back at the end of the load, at most so many at once.
 const RETURNING_MAX: usize = 128;
-/// Devices that do not come back within this are missing.
+/// Devices that do not come back within this, and their turns, are missing.
 const RETURN_WITHIN: Duration = Duration::from_secs(60);
+/// The turn of one device among all: ending a connection to a server that is gone takes a second
+/// or two, of so many at once.
+const TURN: Duration = Duration::from_millis(20);
 /// Devices that leave at the end of the run, at most so many at once.
 const LEAVING_MAX: usize = 256;
 
@@ -59,6 +62,8 @@ impl Generator {
     }
 
     /// Ends what goes on beside the load, within `grace`, and brings everybody back who can come.
+    /// When anything broke during the load everybody connects anew: who only listens notices a
+    /// dead connection much later, and would be taken for connected.
     ///
     /// # Cancel safety
     /// A dropped call leaves some away.
@@ -68,9 +73,19 @@ impl Generator {
         let mut aside = mem::take(&mut *self.aside());
         let _ = timeout(grace, async { while aside.join_next().await.is_some() {} }).await;
         aside.shutdown().await;
-        let away = self.crowd.wanted(false);
-        let back = self.crowd.reconnect(away, Duration::ZERO, Some(RETURNING_MAX));
-        let _ = timeout(grace.max(RETURN_WITHIN), back).await;
+        let back = async {
+            if self.crowd.ear.is_disturbed() {
+                let renew = |crowd: Arc<Crowd>, device| async move { crowd.renew(device).await };
+                let all = self.crowd.devices.all().collect();
+                self.crowd.for_each(all, Duration::ZERO, Some(RETURNING_MAX), renew).await;
+            } else {
+                let away = self.crowd.wanted(false);
+                self.crowd.reconnect(away, Duration::ZERO, Some(RETURNING_MAX)).await;
+            }
+        };
+        let turns =
+            TURN.saturating_mul(u32::try_from(self.crowd.devices.len()).unwrap_or(u32::MAX));
+        let _ = timeout(grace.max(RETURN_WITHIN) + turns, back).await;
     }
 
     /// When the latest delivery was heard, nanoseconds since the run began.
@@ -108,7 +123,7 @@ impl Generator {
         let all = self.crowd.wanted(true);
         self.crowd.stop.cancel();
         let crowd = &self.crowd;
-        let leave = |crowd: Arc<super::Crowd>, device| async move { crowd.send_away(device).await };
+        let leave = |crowd: Arc<Crowd>, device| async move { crowd.send_away(device).await };
         crowd.for_each(all, Duration::ZERO, Some(LEAVING_MAX), leave).await;
         crowd.driver.close().await;
         crowd.ear.give_up_waiting()

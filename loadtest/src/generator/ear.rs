@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::{
@@ -33,6 +33,8 @@ pub(super) struct Ear {
     pub(super) caught_up: Returns,
     /// When the latest fault was made; 0 when none was.
     fault_ns: AtomicU64,
+    /// A fault was made, or a connection broke by itself.
+    is_disturbed: AtomicBool,
     heard: Heard,
 }
 
@@ -64,6 +66,7 @@ impl Ear {
             back: Returns::default(),
             caught_up: Returns::default(),
             fault_ns: AtomicU64::new(0),
+            is_disturbed: AtomicBool::new(false),
             heard: Heard::default(),
         }
     }
@@ -71,6 +74,13 @@ impl Ear {
     /// A fault is about to be made: connections that break now break because of it.
     pub(super) fn fault(&self) {
         self.fault_ns.store(self.clock.now_ns(), Ordering::Relaxed);
+        self.is_disturbed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether devices may be taken for connected whose servers are gone: a fault was made, or a
+    /// connection broke by itself. Who only listens hears of neither for up to a minute.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.is_disturbed.load(Ordering::Relaxed)
     }
 
     /// How it all stands.
@@ -85,7 +95,7 @@ impl Ear {
         };
         for place in places.filter(|place| place.is_wanted()) {
             standing.wanted += 1;
-            standing.catching_up += usize::from(!place.is_live());
+            standing.catching_up += usize::from(place.is_catching_up());
         }
         standing
     }
@@ -120,6 +130,7 @@ impl Ear {
         if !self.devices.went_down(place) || !place.is_wanted() {
             return;
         }
+        self.is_disturbed.store(true, Ordering::Relaxed);
         let fault_ns = self.fault_ns.load(Ordering::Relaxed);
         let by_fault = fault_ns > 0 && now_ns - fault_ns < FAULT_SHOWS_WITHIN_NS;
         let from_ns = if by_fault { fault_ns } else { now_ns };
@@ -186,6 +197,8 @@ impl Hear for Ear {
                 }
             }
             Told::Outcome { ticket, outcome } => self.outcome(ticket, &outcome, now_ns),
+            // To the ledger it stays accepted, and so lost when it never comes.
+            Told::TakenBack(why) => self.recorder.error(device.0, now_ns, "taken back", &why),
             Told::Delivery(payload) => self.delivery(device, &payload, now_ns),
             Told::Truncated => {
                 self.ledger.note(device, Note::Truncated, now_ns);

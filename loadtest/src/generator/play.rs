@@ -1,6 +1,6 @@
 //! What the conductor leads: a generator in this process, or agents elsewhere.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -114,8 +114,7 @@ impl Play for Generator {
     }
 
     fn make_groups(&self) -> BoxFuture<'_, anyhow::Result<()>> {
-        let (population, devices) = (Arc::clone(&self.population), self.part.devices.clone());
-        self.crowd.driver.prepare_part(population, devices)
+        self.crowd.driver.prepare(self.part.devices.clone())
     }
 
     fn assemble(&self) -> BoxFuture<'_, anyhow::Result<()>> {

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock::{RunClock, wall_clock_ms},
-    cluster::{LocalCluster, MetricsUrl, Sampler, Target, Usage, Watched},
+    cluster::{ForeignProcess, LocalCluster, MetricsUrl, Sampler, Target, Usage, Watched},
     driver::{Abilities, Ability, Driver},
     ledger::{self, End, Rules, RunInfo, Verdict},
     measure::{IntervalLogs, describe_machine},
@@ -61,6 +61,8 @@ pub struct Run {
     pub target: Option<Target>,
     /// Where metrics are served of a cluster that runs elsewhere.
     pub metrics: Vec<MetricsUrl>,
+    /// Server processes of this machine that somebody else started.
+    pub watch: Vec<ForeignProcess>,
     /// Where everything is left; it is there, and has no ledger.
     pub folder: PathBuf,
     /// How much is shown meanwhile.
@@ -114,6 +116,7 @@ impl Run {
     /// A dropped call ends everything at once, the processes of the cluster too.
     pub async fn perform(mut self) -> anyhow::Result<Summary> {
         check_abilities(&self.scenario, &self.population, self.driver.abilities())?;
+        self.check_names()?;
         self.leave_inputs()?;
         let clock = RunClock::start();
         let began_ms = wall_clock_ms();
@@ -175,6 +178,7 @@ impl Run {
         let drained = conductor.drain().await;
         let end = if drained.missing == 0 { End::Drained } else { End::Interrupted };
         spawn_blocking(move || sampler.end()).await?;
+        self.look_after_foreign(&conductor.journal);
         cast.finish(&self.folder, &info, end, clock, &conductor.journal).await?;
         let sampled = sampling.end();
         let verdict = self.verify(board).await?;
@@ -185,6 +189,20 @@ impl Run {
         let ended =
             Ended { led, drained, sampled, verdict, interrupted, losses, agents, duration_s };
         Ok((conductor, ended, own))
+    }
+
+    /// Two processes of one name would be taken for one that was started again.
+    fn check_names(&self) -> anyhow::Result<()> {
+        let started = self.cluster.iter().flat_map(LocalCluster::processes);
+        let mut names: Vec<&str> = started.map(|process| process.name()).collect();
+        for process in &self.watch {
+            let name = process.name.as_str();
+            if names.contains(&name) {
+                bail!("two processes are called {name}: give the one of --watch another name");
+            }
+            names.push(name);
+        }
+        Ok(())
     }
 
     /// Leaves what the run was made of in its folder.
@@ -202,12 +220,13 @@ impl Run {
         write(MACHINE_FILE, &format!("{machine:#}\n"))
     }
 
-    /// This program first, then the processes of the cluster.
+    /// This program first, then the processes of the cluster, and those somebody else started.
     fn watched(&self, cluster: Option<&LocalCluster>) -> Vec<Watched> {
         let processes = cluster.map(LocalCluster::processes).unwrap_or_default();
         let processes = processes.iter().map(|process| Watched::Process(Arc::clone(process)));
+        let foreign = self.watch.iter().cloned().map(Watched::Foreign);
         let metrics = self.metrics.iter().cloned().map(Watched::Metrics);
-        std::iter::once(Watched::Own).chain(processes).chain(metrics).collect()
+        std::iter::once(Watched::Own).chain(processes).chain(foreign).chain(metrics).collect()
     }
 
     /// Connects everybody, and says what memory that took.
@@ -218,10 +237,10 @@ impl Run {
         board: &Board,
     ) -> anyhow::Result<summary::Generator> {
         board.begin(Stage { name: "connecting".to_owned(), ..Stage::default() });
-        let before = memory(cluster, player);
+        let before = self.memory(cluster, player);
         let connect = async {
             player.connect(&|done, of| board.done(done, of)).await?;
-            let after = memory(cluster, player);
+            let after = self.memory(cluster, player);
             board.begin(Stage { name: "making groups".to_owned(), ..Stage::default() });
             player.make_groups().await.context("prepare the groups")?;
             board.begin(Stage { name: "who is away leaves".to_owned(), ..Stage::default() });
@@ -243,6 +262,29 @@ impl Run {
                 .map(|(before, after)| each(before, after)),
             ..summary::Generator::default()
         })
+    }
+
+    fn memory(&self, cluster: Option<&LocalCluster>, player: &dyn Play) -> Memory {
+        let own = player.elsewhere().or_else(Usage::own);
+        let started = cluster.map(LocalCluster::processes).unwrap_or_default();
+        let started = started.iter().filter_map(|process| Usage::of(process.pid()?));
+        let foreign = self.watch.iter().filter_map(ForeignProcess::usage);
+        let servers = started.chain(foreign).map(|usage| usage.rss_bytes);
+        Memory {
+            own_bytes: own.map_or(0, |usage| usage.rss_bytes),
+            servers_bytes: servers.reduce(|sum, bytes| sum + bytes),
+        }
+    }
+
+    /// Notes which of the processes that somebody else started are gone.
+    fn look_after_foreign(&self, journal: &Journal) {
+        for gone in self.watch.iter().filter(|process| process.usage().is_none()) {
+            let ForeignProcess { name, pid, .. } = gone;
+            journal.note(format!(
+                "{name} (process {pid}) ended during the run: what it used is known until then, \
+                 and of one that took its place nothing.",
+            ));
+        }
     }
 
     async fn verify(&self, board: &Arc<Board>) -> anyhow::Result<Verdict> {
@@ -300,22 +342,11 @@ fn check_abilities(
         ),
     ];
     for (what, needed, ability) in needs {
-        if let (true, Ability::No(why)) = (needed, ability) {
+        if let (true, Ability::Unset(why) | Ability::No(why)) = (needed, ability) {
             bail!("the scenario {} has {what}, which this driver cannot do: {why}", scenario.name);
         }
     }
     Ok(())
-}
-
-fn memory(cluster: Option<&LocalCluster>, player: &dyn Play) -> Memory {
-    let rss = |pid: u32| Usage::of(pid).map(|usage| usage.rss_bytes);
-    let own = player.elsewhere().or_else(Usage::own);
-    let servers = cluster.map(LocalCluster::processes).unwrap_or_default();
-    let servers = servers.iter().filter_map(|process| rss(process.pid()?));
-    Memory {
-        own_bytes: own.map_or(0, |usage| usage.rss_bytes),
-        servers_bytes: servers.reduce(|sum, bytes| sum + bytes),
-    }
 }
 
 /// Makes the folder of a run: the one given, which must be empty, or a new one under

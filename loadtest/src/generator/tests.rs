@@ -4,6 +4,7 @@
 
 use std::{
     mem,
+    ops::Range,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -44,6 +45,8 @@ enum Trick {
     Change,
     /// The tenth delivery goes to somebody else.
     Misdirect,
+    /// After the tenth delivery a send is taken back.
+    TakeBack,
     /// Every send keeps the caller for so long.
     Block(Duration),
 }
@@ -148,6 +151,10 @@ impl Tricky {
                     payload,
                 );
             }
+            Trick::TakeBack if tenth => {
+                deliver(device, payload);
+                self.sink.hear(device, Told::TakenBack("no member".to_owned()));
+            }
             Trick::Swap => {
                 let mut behind = self.ways.behind.lock().unwrap();
                 if tenth {
@@ -165,6 +172,7 @@ impl Tricky {
             | Trick::Repeat
             | Trick::Change
             | Trick::Misdirect
+            | Trick::TakeBack
             | Trick::Block(_) => deliver(device, payload),
         }
     }
@@ -179,8 +187,8 @@ impl Driver for Target {
         self.inner.abilities()
     }
 
-    fn prepare(&self, population: Arc<Population>) -> BoxFuture<'_, anyhow::Result<()>> {
-        self.inner.prepare(population)
+    fn prepare(&self, devices: Range<DeviceIndex>) -> BoxFuture<'_, anyhow::Result<()>> {
+        self.inner.prepare(devices)
     }
 
     fn connect(
@@ -276,6 +284,7 @@ impl Fixture {
             cluster: None,
             target: None,
             metrics: Vec::new(),
+            watch: Vec::new(),
             folder: folder.path().to_owned(),
             mode: Mode::Quiet,
             about: About::default(),
@@ -312,6 +321,14 @@ async fn a_target_that_keeps_its_contract_passes_and_everything_adds_up() {
     assert_eq!(ledger.due, summary.phases[0].counts.due);
     assert_eq!(ledger.delivered, ledger.due);
     assert!(summary.phases[0].latency.get(Kind::CatchUp).is_some(), "some were away");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_taken_back_after_it_was_accepted_is_an_error() {
+    let summary = Fixture::new(&phase("1s", 300), Trick::TakeBack).perform().await;
+    let [error] = summary.phases[0].errors.as_slice() else { panic!("{:?}", summary.phases[0]) };
+    assert_eq!((error.kind.as_str(), error.count), ("taken back", 1));
+    assert_eq!(error.example.as_deref(), Some("no member"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use mqtt5_protocol::packet::pingreq::PingReqPacket;
 use quinn::Endpoint;
 use tokio::{
-    sync::{OwnedMutexGuard, mpsc},
+    sync::OwnedMutexGuard,
     task::JoinSet,
     time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
@@ -21,21 +21,20 @@ use super::{
     Place,
     dial::{self, Dialer},
     frame,
-    session::{Ended, KEEP_ALIVE, NEVER_SENT, Part},
+    session::{Ended, KEEP_ALIVE, Part},
     wire::{Moved, Wire},
 };
 use crate::{
     driver::{
-        BoxFuture, ConnectError, Device, Outcome, SendError, Sink, Told,
+        BoxFuture, ConnectError, Device, SendError, Sink, Told,
         backoff::Backoff,
+        outbox::{Outbox, Sending, Waiting, outbox},
         pause::{Pace, Pause},
         topics,
     },
     population::{ConversationIndex, DeviceIndex, Population},
 };
 
-/// As many sends wait for the device's task before no more are taken.
-const SENDS_WAITING_MAX: usize = 1024;
 /// One attempt to connect takes at most this.
 const ATTEMPT_WITHIN: Duration = Duration::from_secs(10);
 /// A device that leaves waits this long for the answers to what it sent.
@@ -55,7 +54,7 @@ pub(super) struct Shared {
 /// A connected device.
 pub(super) struct Connected {
     shared: Arc<Shared>,
-    sends: mpsc::Sender<Sending>,
+    outbox: Outbox,
     leave: CancellationToken,
     endpoint: SharedEndpoint,
     pace: Pace,
@@ -65,12 +64,6 @@ pub(super) struct Connected {
 
 /// The UDP socket of the current connection.
 type SharedEndpoint = Arc<Mutex<Option<Endpoint>>>;
-
-struct Sending {
-    ticket: u64,
-    to: ConversationIndex,
-    payload: Bytes,
-}
 
 impl Connected {
     /// Connects a device, with the session it has had so far, as the only one that holds it.
@@ -88,16 +81,16 @@ impl Connected {
         within: Duration,
     ) -> Result<Self, ConnectError> {
         let endpoint = SharedEndpoint::default();
-        let (sends, receiver) = mpsc::channel(SENDS_WAITING_MAX);
+        let (outbox, waiting) = outbox(device, Arc::clone(&sink));
         let leave = CancellationToken::new();
         let pace = Pace::default();
         place.sink = Some(Arc::clone(&sink));
         let mut run = Run {
             shared: Arc::clone(&shared),
             device,
+            waiting,
             place,
             sink,
-            sends: receiver,
             leave: leave.clone(),
             endpoint: Arc::clone(&endpoint),
             pause: Pause::new(pace.clone()),
@@ -112,16 +105,13 @@ impl Connected {
         };
         let mut task = JoinSet::new();
         task.spawn(run.run(wire));
-        Ok(Self { shared, sends, leave, endpoint, pace, task })
+        Ok(Self { shared, outbox, leave, endpoint, pace, task })
     }
 }
 
 impl Device for Connected {
     fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError> {
-        self.sends.try_send(Sending { ticket, to, payload }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SendError::Full,
-            mpsc::error::TrySendError::Closed(_) => SendError::Gone,
-        })
+        self.outbox.send(ticket, to, payload)
     }
 
     fn rebind(&self) -> anyhow::Result<()> {
@@ -153,9 +143,10 @@ impl Device for Connected {
 struct Run {
     shared: Arc<Shared>,
     device: DeviceIndex,
+    /// Ends before the place is free.
+    waiting: Waiting,
     place: OwnedMutexGuard<Place>,
     sink: Sink,
-    sends: mpsc::Receiver<Sending>,
     leave: CancellationToken,
     endpoint: SharedEndpoint,
     pause: Pause,
@@ -244,7 +235,7 @@ impl Run {
             }
             wire.is_paused = self.pause.is_on();
             self.take_sends(wire);
-            let is_done = self.sends.is_empty() && self.place.session.is_settled();
+            let is_done = self.waiting.is_empty() && self.place.session.is_settled();
             let is_leaving = leave.is_cancelled();
             if is_leaving && is_done && wire.is_flushed() {
                 return ControlFlow::Break(());
@@ -261,7 +252,7 @@ impl Run {
                     }
                     Err(error) => return ControlFlow::Continue(error.to_string()),
                 },
-                send = self.sends.recv(), if self.place.session.has_room() => match send {
+                send = self.waiting.next(), if self.place.session.has_room() => match send {
                     Some(send) => self.publish(send, wire),
                     None => return ControlFlow::Break(()),
                 },
@@ -276,7 +267,7 @@ impl Run {
 
     fn take_sends(&mut self, wire: &mut Wire) {
         while self.place.session.has_room() {
-            let Ok(send) = self.sends.try_recv() else { return };
+            let Some(send) = self.waiting.try_next() else { return };
             self.publish(send, wire);
         }
     }
@@ -355,17 +346,6 @@ impl Pulse {
             return Err(format!("nothing was heard for {} s", KEEP_ALIVE.as_secs()));
         }
         Ok(())
-    }
-}
-
-/// What became of sends nobody will answer any more.
-impl Drop for Run {
-    fn drop(&mut self) {
-        self.sends.close();
-        while let Ok(Sending { ticket, .. }) = self.sends.try_recv() {
-            let outcome = Outcome::Rejected(NEVER_SENT.to_owned());
-            self.sink.hear(self.device, Told::Outcome { ticket, outcome });
-        }
     }
 }
 

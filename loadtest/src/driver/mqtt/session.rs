@@ -22,7 +22,7 @@ use super::{
     frame::{self, Again},
     window::Window,
 };
-use crate::driver::{Outcome, Told, answers::Answers};
+use crate::driver::{Outcome, Told, answers::Answers, outbox::NEVER_SENT};
 
 /// The server keeps a session for this after its connection ended: two hours.
 const SESSION_EXPIRY_S: u32 = 7200;
@@ -30,9 +30,6 @@ const SESSION_EXPIRY_S: u32 = 7200;
 pub(super) const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(60);
 /// As many messages wait for room at the server before no more are taken.
 const QUEUE_LEN_MAX: usize = 256;
-
-/// Why something is rejected that waited too long.
-pub(super) const NEVER_SENT: &str = "the device was ended before it was sent";
 
 /// Who a device is at the server.
 #[derive(Clone, Debug)]

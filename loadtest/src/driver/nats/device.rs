@@ -6,7 +6,7 @@ use async_nats::{Event, Message};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::{
-    sync::{OwnedMutexGuard, mpsc},
+    sync::OwnedMutexGuard,
     task::JoinSet,
     time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
@@ -21,6 +21,7 @@ use crate::{
     driver::{
         BoxFuture, ConnectError, Device, Outcome, SendError, Sink, Told,
         backoff::Backoff,
+        outbox::{Outbox, Sending, Waiting, outbox},
         pause::{Pace, Pause},
         topics,
     },
@@ -28,8 +29,6 @@ use crate::{
     population::{ConversationIndex, DeviceIndex},
 };
 
-/// As many sends wait for the device's task before no more are taken.
-const SENDS_WAITING_MAX: usize = 1024;
 /// A device that leaves waits this long for the answers to what it sent, and then for what is on
 /// its way to it.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
@@ -40,17 +39,11 @@ const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// A connected device.
 pub(super) struct Connected {
-    sends: mpsc::Sender<Sending>,
+    outbox: Outbox,
     leave: CancellationToken,
     pace: Pace,
     /// Aborted when dropped.
     task: JoinSet<()>,
-}
-
-struct Sending {
-    ticket: u64,
-    to: ConversationIndex,
-    payload: Bytes,
 }
 
 impl Connected {
@@ -84,14 +77,14 @@ impl Connected {
             Ok(opened) => opened?,
             Err(_elapsed) => return Err(last),
         };
-        let (sends, receiver) = mpsc::channel(SENDS_WAITING_MAX);
+        let (outbox, waiting) = outbox(device, Arc::clone(&sink));
         let (leave, pace) = (CancellationToken::new(), Pace::default());
         let run = Run {
             ground,
             device,
             sink,
             link,
-            sends: receiver,
+            waiting,
             leave: leave.clone(),
             pause: Pause::new(pace.clone()),
             unanswered: Unanswered::default(),
@@ -99,16 +92,13 @@ impl Connected {
         };
         let mut task = JoinSet::new();
         task.spawn(run.run());
-        Ok(Self { sends, leave, pace, task })
+        Ok(Self { outbox, leave, pace, task })
     }
 }
 
 impl Device for Connected {
     fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError> {
-        self.sends.try_send(Sending { ticket, to, payload }).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => SendError::Full,
-            mpsc::error::TrySendError::Closed(_) => SendError::Gone,
-        })
+        self.outbox.send(ticket, to, payload)
     }
 
     fn rebind(&self) -> anyhow::Result<()> {
@@ -135,7 +125,7 @@ struct Run {
     device: DeviceIndex,
     sink: Sink,
     link: Link,
-    sends: mpsc::Receiver<Sending>,
+    waiting: Waiting,
     leave: CancellationToken,
     pause: Pause,
     unanswered: Unanswered,
@@ -168,7 +158,7 @@ impl Run {
         tokio::pin!(given_up);
         loop {
             let is_leaving = leave.is_cancelled();
-            if is_leaving && self.sends.is_empty() && self.unanswered.is_empty() {
+            if is_leaving && self.waiting.is_empty() && self.unanswered.is_empty() {
                 break;
             }
             let has_room = is_up && self.unanswered.has_room();
@@ -191,7 +181,7 @@ impl Run {
                     }
                     None => ControlFlow::Break(()),
                 },
-                send = self.sends.recv(), if has_room => match send {
+                send = self.waiting.next(), if has_room => match send {
                     Some(send) => {
                         self.publish(send).await;
                         ControlFlow::Continue(())
@@ -328,11 +318,6 @@ impl Drop for Run {
     fn drop(&mut self) {
         for ticket in self.unanswered.give_up() {
             let outcome = Outcome::Unknown;
-            self.sink.hear(self.device, Told::Outcome { ticket, outcome });
-        }
-        self.sends.close();
-        while let Ok(Sending { ticket, .. }) = self.sends.try_recv() {
-            let outcome = Outcome::Rejected("the device was ended before it was sent".to_owned());
             self.sink.hear(self.device, Told::Outcome { ticket, outcome });
         }
     }

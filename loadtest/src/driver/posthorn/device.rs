@@ -4,27 +4,23 @@ use std::{
     collections::VecDeque,
     future::Future,
     pin::Pin,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use client::{Accepted, Address, Client, Closed, Event, Inbox, SendId, Sending, Status, Statuses};
+use client::{Accepted, Client, Closed, Event, Inbox, SendId, Sending, Status, Statuses};
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::{
-    sync::Notify,
-    task::JoinSet,
-    time::{Sleep, sleep},
-};
+use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use super::kept::Lease;
 use crate::{
-    driver::{BoxFuture, Device, Outcome, SendError, Sink, Told},
+    driver::{
+        BoxFuture, Device, Outcome, SendError, Sink, Told,
+        pause::{Pace, Pause},
+    },
     population::ConversationIndex,
 };
 
@@ -49,14 +45,12 @@ struct Desk {
     /// Takes nothing more from the inbox.
     quiet: CancellationToken,
     is_quiet: Notify,
-    /// Between two deliveries, microseconds.
-    pause_us: AtomicU64,
+    pace: Pace,
 }
 
 /// A send that waits for its answer.
 struct Answering {
     ticket: u64,
-    to_group: bool,
     sending: Sending,
 }
 
@@ -67,8 +61,7 @@ struct Listener {
     statuses: Statuses,
     answers: FuturesUnordered<Answering>,
     is_up: bool,
-    /// A slow reader takes its next delivery when this is over.
-    pause: Option<Pin<Box<Sleep>>>,
+    pause: Pause,
 }
 
 impl Connected {
@@ -83,7 +76,7 @@ impl Connected {
             has_sent: Notify::new(),
             quiet: CancellationToken::new(),
             is_quiet: Notify::new(),
-            pause_us: AtomicU64::new(0),
+            pace: Pace::default(),
         });
         let listener = Listener {
             desk: Arc::clone(&desk),
@@ -91,7 +84,7 @@ impl Connected {
             statuses: client.statuses(),
             answers: FuturesUnordered::new(),
             is_up: false,
-            pause: None,
+            pause: Pause::new(desk.pace.clone()),
         };
         let mut task = JoinSet::new();
         task.spawn(listener.run());
@@ -103,10 +96,9 @@ impl Device for Connected {
     fn send(&self, ticket: u64, to: ConversationIndex, payload: Bytes) -> Result<(), SendError> {
         let Lease { ground, device } = &self.desk.lease;
         let address = ground.address(*device, to);
-        let to_group = matches!(address, Address::Group(_));
         match self.client.enqueue(address, payload) {
             Ok(sending) => {
-                self.desk.sent().push_back(Answering { ticket, to_group, sending });
+                self.desk.sent().push_back(Answering { ticket, sending });
                 self.desk.has_sent.notify_one();
                 Ok(())
             }
@@ -128,8 +120,7 @@ impl Device for Connected {
     }
 
     fn read_slowly(&self, pause: Duration) {
-        let pause_us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
-        self.desk.pause_us.store(pause_us, Ordering::Relaxed);
+        self.desk.pace.set(pause);
     }
 
     fn disconnect(self: Box<Self>) -> BoxFuture<'static, ()> {
@@ -167,14 +158,9 @@ impl Desk {
 
     /// A send of this connection was answered, or the connection ended first.
     fn handle_answer(&self, answered: Answered) {
-        let Answered { id, ticket, to_group, answer } = answered;
+        let Answered { id, ticket, answer } = answered;
         match answer {
-            Ok(Accepted { .. }) => {
-                if to_group {
-                    self.kept().remember_accepted(id, ticket);
-                }
-                self.tell_outcome(ticket, Outcome::Accepted);
-            }
+            Ok(Accepted { .. }) => self.tell_outcome(ticket, Outcome::Accepted),
             // It is in the store's outbox and goes again on the next connection.
             Err(client::SendError::Closed(_)) => self.kept().owe(id, ticket),
             Err(
@@ -196,9 +182,9 @@ impl Desk {
                 item.ack();
                 return is_message;
             }
-            Event::Result { id, outcome, receipt } => {
+            Event::Result { outcome, receipt, .. } => {
                 if let client::Outcome::Refused(verdict) = outcome {
-                    self.handle_refused(id, format!("accepted, then refused: {verdict:?}"));
+                    self.tell(Told::TakenBack(format!("{verdict:?}")));
                 }
                 receipt.ack();
             }
@@ -221,14 +207,6 @@ impl Desk {
         }
         false
     }
-
-    fn handle_refused(&self, id: SendId, why: String) {
-        let ticket = self.kept().take_accepted(id);
-        match ticket {
-            Some(ticket) => self.tell_outcome(ticket, Outcome::Rejected(why)),
-            None => tracing::warn!(device = %self.lease.device, why, "an unknown send"),
-        }
-    }
 }
 
 impl Listener {
@@ -236,6 +214,7 @@ impl Listener {
         let desk = Arc::clone(&self.desk);
         let mut quiet = std::pin::pin!(desk.quiet.cancelled());
         loop {
+            let is_paused = self.pause.is_on();
             tokio::select! {
                 biased;
                 () = &mut quiet => break,
@@ -246,8 +225,8 @@ impl Listener {
                 }
                 () = desk.has_sent.notified() => self.await_answers(),
                 Some(answered) = self.answers.next() => desk.handle_answer(answered),
-                () = over(&mut self.pause), if self.pause.is_some() => self.pause = None,
-                event = self.inbox.next(), if self.pause.is_none() => match event {
+                () = self.pause.over(), if is_paused => {}
+                event = self.inbox.next(), if !is_paused => match event {
                     Some(event) => self.take(event),
                     None => break,
                 },
@@ -258,20 +237,21 @@ impl Listener {
     }
 
     /// Takes an event, and some that wait behind it.
-    fn take(&mut self, event: Event) {
-        let mut next = Some(event);
+    fn take(&mut self, mut event: Event) {
         for _ in 0..EVENTS_AT_ONCE {
-            let Some(event) = next else { return };
-            let is_delivery = self.desk.handle_event(event);
-            let pause_us = self.desk.pause_us.load(Ordering::Relaxed);
-            if is_delivery && pause_us > 0 {
-                self.pause = Some(Box::pin(sleep(Duration::from_micros(pause_us))));
+            if self.desk.handle_event(event) {
+                self.pause.begin();
+            }
+            if self.pause.is_on() || self.desk.quiet.is_cancelled() {
                 return;
             }
-            next = if self.desk.quiet.is_cancelled() { None } else { self.inbox.try_next() };
+            match self.inbox.try_next() {
+                Some(next) => event = next,
+                None => return,
+            }
         }
-        if let Some(event) = next {
-            self.desk.handle_event(event);
+        if self.desk.handle_event(event) {
+            self.pause.begin();
         }
     }
 
@@ -336,7 +316,6 @@ impl Drop for Listener {
 struct Answered {
     id: SendId,
     ticket: u64,
-    to_group: bool,
     answer: Result<Accepted, client::SendError>,
 }
 
@@ -345,14 +324,7 @@ impl Future for Answering {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answered> {
         let answer = ready!(Pin::new(&mut self.sending).poll(context));
-        let Self { ticket, to_group, sending } = &*self;
-        Poll::Ready(Answered { id: sending.id, ticket: *ticket, to_group: *to_group, answer })
-    }
-}
-
-async fn over(pause: &mut Option<Pin<Box<Sleep>>>) {
-    match pause {
-        Some(pause) => pause.await,
-        None => std::future::pending().await,
+        let Self { ticket, sending } = &*self;
+        Poll::Ready(Answered { id: sending.id, ticket: *ticket, answer })
     }
 }

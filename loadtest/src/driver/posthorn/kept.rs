@@ -1,7 +1,7 @@
 //! What stays of a device while it is not connected.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Weak},
 };
 
@@ -12,10 +12,6 @@ use crate::{
     driver::{ConnectError, Sink},
     population::DeviceIndex,
 };
-
-/// Accepted sends to groups that are remembered, should the group refuse one; the oldest is
-/// forgotten.
-const ACCEPTED_MAX: usize = 256;
 
 /// What stays of a device while it is not connected, and what others need of it while it is.
 #[derive(Default)]
@@ -30,7 +26,6 @@ pub(super) struct Kept {
     sink: Option<Sink>,
     /// Tickets of sends of earlier connections that wait for their answer.
     owed: BTreeMap<SendId, u64>,
-    accepted: VecDeque<(SendId, u64)>,
 }
 
 impl std::fmt::Debug for Kept {
@@ -64,20 +59,6 @@ impl Kept {
     /// A send of an earlier connection was answered.
     pub(super) fn take_owed(&mut self, id: SendId) -> Option<u64> {
         self.owed.remove(&id)
-    }
-
-    /// A group may yet refuse this.
-    pub(super) fn remember_accepted(&mut self, id: SendId, ticket: u64) {
-        if self.accepted.len() >= ACCEPTED_MAX {
-            self.accepted.pop_front();
-        }
-        self.accepted.push_back((id, ticket));
-    }
-
-    /// The group refused it.
-    pub(super) fn take_accepted(&mut self, id: SendId) -> Option<u64> {
-        let place = self.accepted.iter().position(|(accepted, _)| *accepted == id)?;
-        self.accepted.remove(place).map(|(_, ticket)| ticket)
     }
 
     /// Nobody will answer what is owed; the tickets, in the order of sending within each start.

@@ -45,7 +45,8 @@ impl Run {
         let abilities = self.driver.abilities();
         let all = [abilities.groups, abilities.devices, abilities.resume, abilities.migration];
         let lacks = all.into_iter().filter_map(|ability| match ability {
-            Ability::Yes => None,
+            // What a scenario needs is set up; of the others nothing is to be said.
+            Ability::Yes | Ability::Unset(_) => None,
             Ability::No(why) => Some(why.to_owned()),
         });
         crate::report::summary::Run {

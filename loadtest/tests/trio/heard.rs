@@ -42,10 +42,20 @@ impl Heard {
 
     /// What became of a device's sends, by ticket.
     pub(crate) fn outcomes(&self, device: u32) -> Vec<(u64, Outcome)> {
-        self.of(device, |told| match told {
+        let mut outcomes = self.of(device, |told| match told {
             Told::Outcome { ticket, outcome } => Some((*ticket, outcome.clone())),
             _ => None,
-        })
+        });
+        outcomes.sort_by_key(|(ticket, _)| *ticket);
+        outcomes
+    }
+
+    /// What must never be told.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        let log = self.log.lock().unwrap();
+        let is_alarm =
+            |told: &Told| matches!(told, Told::TakenBack(_) | Told::Truncated | Told::Conflict);
+        log.iter().filter(|(_, told)| is_alarm(told)).map(|all| format!("{all:?}")).collect()
     }
 
     /// How often a device came up, and how often it lost its connection.
