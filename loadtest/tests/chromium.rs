@@ -7,7 +7,10 @@ mod sample;
 
 use std::{fs, path::Path, process::Command};
 
-use loadtest::report::html;
+use loadtest::{
+    compare::{Limits, Strictness, compare},
+    report::html,
+};
 use serde_json::Value;
 
 /// Measures the page in both themes of its own choice, and puts what it finds into the page.
@@ -114,11 +117,16 @@ fn assert_contrast(theme: &Value, prefers: Prefers) {
 }
 
 #[test]
-fn a_report_is_laid_out_in_both_themes_on_wide_and_narrow_pages() {
+fn pages_are_laid_out_in_both_themes_whether_wide_or_narrow() {
     let folder = tempfile::tempdir().unwrap();
-    let runs = [(sample::passed(7), "Passed", 14), (sample::violated(7), "Violation", 15)];
-    for (summary, verdict, charts) in runs {
-        let page = html::render(&summary);
+    let (a, b) = (sample::passed(1), sample::slower(2, 1.3));
+    let both = compare(("a", &a), ("b", &b), &Limits::default(), Strictness::Refuse);
+    let pages = [
+        (html::render(&sample::passed(7)), "Passed", 14, "p99"),
+        (html::render(&sample::violated(7)), "Violation", 15, "p99"),
+        (html::render_comparison(&both, &a, &b), "Worse", a.curves.len(), "B"),
+    ];
+    for (page, verdict, charts, named) in pages {
         for (width, prefers) in [(1280, Prefers::Dark), (500, Prefers::Light)] {
             let found = measured(folder.path(), &page, width, prefers);
             for theme in ["auto", "light", "dark"] {
@@ -128,7 +136,7 @@ fn a_report_is_laid_out_in_both_themes_on_wide_and_narrow_pages() {
             assert_contrast(&found["light"], Prefers::Light);
             assert_contrast(&found["dark"], Prefers::Dark);
             let readout = found["readout"].as_str().unwrap();
-            assert!(readout.contains("p99") && readout.contains("ms"), "{readout}");
+            assert!(readout.contains(named) && readout.contains("ms"), "{readout}");
         }
     }
 }

@@ -4,6 +4,8 @@
 
 mod sample;
 
+use std::process::Command;
+
 use loadtest::{
     compare::{Comparison, Conclusion, Evidence, Finding, Limits, Strictness, compare},
     exit::Exit,
@@ -108,6 +110,25 @@ fn what_is_not_alike_is_not_compared() {
     refused("second run was interrupted", |b| b.verdict.outcome = Outcome::Interrupted);
     refused("second run is incomplete", |b| b.verdict.outcome = Outcome::Incomplete);
     refused("violations of the ledger", |b| b.verdict.outcome = Outcome::Violation);
+}
+
+#[test]
+fn the_page_is_left_even_when_nothing_can_be_concluded() {
+    let folder = tempfile::tempdir().unwrap();
+    let [a, b, page] = ["a", "b", "both.html"].map(|name| folder.path().join(name));
+    let mut other = sample::passed(2);
+    other.run.driver = "mqtt".to_owned();
+    for (place, summary) in [(&a, sample::passed(1)), (&b, other)] {
+        std::fs::create_dir(place).unwrap();
+        summary.write(place).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    let output = command.arg("compare").args([&a, &b]).arg("--html").arg(&page).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("The drivers differ") && said.contains("both.html"), "{said}");
+    let page = std::fs::read_to_string(page).unwrap();
+    assert!(page.contains("The drivers differ") && page.contains("<svg class=\"chart\""));
 }
 
 #[test]

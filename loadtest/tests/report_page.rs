@@ -6,9 +6,12 @@ mod sample;
 
 use std::collections::BTreeSet;
 
-use loadtest::report::{
-    html,
-    summary::{Interval, Outcome, Reason, Summary, Verdict},
+use loadtest::{
+    compare::{Limits, Strictness, compare},
+    report::{
+        html,
+        summary::{ClosedLoop, Interval, Outcome, Reason, Summary, Verdict},
+    },
 };
 
 /// Every opened element is closed, in order: browsers forgive what is not, and differ in how.
@@ -96,6 +99,67 @@ fn a_violation_is_told_with_its_history() {
     assert_eq!(count(&page, "<details class=\"violation\" open>"), 3);
     assert!(page.contains("The first 5 of 133"));
     assert!(page.contains("&lt;b&gt;without&lt;/b&gt;"));
+}
+
+/// The sample, its phase "steady" in a closed loop.
+fn closed(seed: u64) -> Summary {
+    let mut summary = sample::passed(seed);
+    let steady = summary.phases.iter_mut().find(|phase| phase.name == "steady").unwrap();
+    steady.closed_loop = Some(ClosedLoop { senders: 20 });
+    steady.counts.sent = steady.counts.intended * 9 / 10;
+    summary.run.scenario_text += "\n[other]\nkey = 1\n";
+    summary
+}
+
+fn set_beside(a: (&str, &Summary), b: (&str, &Summary), strictness: Strictness) -> String {
+    let comparison = compare(a, b, &Limits::default(), strictness);
+    html::render_comparison(&comparison, a.1, b.1)
+}
+
+#[test]
+fn a_closed_loop_says_what_its_figures_leave_out() {
+    let page = html::render(&closed(7));
+    assert_sound(&page);
+    assert_eq!(count(&page, "steady (closed loop)"), 1);
+    assert_eq!(count(&page, "steady was a closed loop: each of 20 senders waited"), 1);
+    assert!(page.contains("(10.0 % of"), "how much is left out");
+    assert_eq!(count(&html::render(&sample::passed(7)), "closed loop"), 0);
+}
+
+#[test]
+fn two_runs_are_drawn_in_the_same_plots_with_every_figure() {
+    let (a, b) = (sample::passed(1), sample::slower(2, 1.3));
+    let page = set_beside(("runs/long-before", &a), ("runs/after", &b), Strictness::Refuse);
+    assert_sound(&page);
+    let plots = count(&page, "<svg class=\"chart\"");
+    assert_eq!(plots, a.curves.len());
+    for style in ["first", "second"] {
+        assert_eq!(count(&page, &format!("<path class=\"line {style} curve\"")), plots, "{style}");
+    }
+    assert!(page.contains("<h2>Worse</h2>") && page.contains("<b>runs/after</b>"));
+    assert_eq!(count(&page, ">A</text>"), plots, "a long name stands above only");
+    assert_eq!(count(&page, ">B after</text>"), plots);
+    assert_eq!(count(&page, "<tr class=\"missed\">"), count(&page, ">WORSE<"));
+    assert!(count(&page, ">WORSE<") > 0);
+}
+
+#[test]
+fn runs_that_cannot_be_compared_are_drawn_with_the_reasons() {
+    let (a, b) = (sample::passed(1), closed(1));
+    let page = set_beside(("open", &a), ("<closed>", &b), Strictness::Refuse);
+    assert_sound(&page);
+    assert!(page.contains("<h2>Not comparable</h2>"));
+    assert!(page.contains("The scenario was changed between them: `other.key`."));
+    assert_eq!(count(&page, "In the second run steady was a closed loop"), 1);
+    assert!(page.contains("<b>&lt;closed&gt;</b>"));
+    assert!(page.contains(", steady in a closed loop of 20 senders"));
+    assert_eq!(count(&page, " second curve\" d="), a.curves.len());
+    let of_steady = a.curves.iter().filter(|curve| a.phases[curve.phase].name == "steady").count();
+    assert_eq!(count(&page, "B: from when it was sent.</p>"), of_steady);
+    let nothing = sample::run(3, &[], 1.0);
+    let page = set_beside(("open", &a), ("nothing", &nothing), Strictness::Anyway);
+    assert_sound(&page);
+    assert!(page.contains("There is no measured phase that both runs have."));
 }
 
 #[test]
@@ -215,4 +279,6 @@ fn pages_are_written_where_a_person_can_look_at_them() {
         loadtest::report::write_html(&summary, &path).unwrap();
         assert!(path.metadata().unwrap().len() > 10_000);
     }
+    let page = set_beside(("open", &sample::passed(1)), ("closed", &closed(2)), Strictness::Refuse);
+    std::fs::write(folder.join("comparison.html"), page).unwrap();
 }

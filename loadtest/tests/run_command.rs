@@ -142,11 +142,20 @@ async fn what_a_server_uses_that_somebody_else_started_is_reported() {
 fn what_cannot_begin_is_refused_before_anything_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("run");
-    let cases: [(&[&str], &str); 6] = [
+    let closed = "phase.load.arrivals={ closed = { senders = 20 } }";
+    let cases: [(&[&str], &str); 8] = [
         (&["run", "smok"], "Did you mean `smoke`?"),
         (&["run", "smoke", "--set", "phase.load.rat=1"], "Did you mean `rate`?"),
         (&["run", "smoke", "--set", "phase.load.rate=1e6"], "more than may be sent"),
         (&["run", "smoke", "--target", "localhost:1"], "--ca"),
+        (
+            &["run", "stall", "--set", &closed.replace("senders", "sender")],
+            "Did you mean `senders`?",
+        ),
+        (
+            &["run", "stall", "--set", closed, "--agents", "localhost:1", "--keys", "none"],
+            "a closed loop cannot be shared by agents",
+        ),
         (&["run", "smoke", "--watch", "rmqttd=4294967295"], "there is no process 4294967295"),
         (&["run", "smoke", "--watch", "rmqttd"], "NAME=PID"),
     ];

@@ -13,7 +13,8 @@ use crate::scenario::{
 /// The intended times of a phase's messages, as time since the phase began; they never go back,
 /// and all are before its end.
 ///
-/// It does not know what became of any message: that is what makes the load open.
+/// It does not know what became of any message: that is what makes the load open. Of a closed loop
+/// these are the times if every answer came at once.
 #[derive(Clone, Debug)]
 pub struct Arrivals {
     rate: PhaseRate,
@@ -58,7 +59,7 @@ impl Arrivals {
 
     fn is_kept(&mut self) -> bool {
         match self.rate.process {
-            Process::Constant | Process::Poisson => true,
+            Process::Constant | Process::Poisson | Process::Closed { .. } => true,
             Process::Sine { .. } | Process::Steps(_) => {
                 let rate = self.rate.rate_at(Duration::from_secs_f64(self.seconds));
                 self.random.random::<f64>() * self.rate_max < rate
@@ -75,7 +76,7 @@ impl Iterator for Arrivals {
             return None;
         }
         let seconds = match self.rate.process {
-            Process::Constant => self.next_constant(),
+            Process::Constant | Process::Closed { .. } => self.next_constant(),
             Process::Poisson | Process::Sine { .. } | Process::Steps(_) => self.next_independent(),
         };
         // First as a number: at a tiny rate the next is later than a `Duration` can be.

@@ -6,7 +6,7 @@ use super::output::{self, Format, OutputArgs};
 use crate::{
     compare::{Limits, Strictness, compare},
     exit::Exit,
-    report::summary::Summary,
+    report::{self, summary::Summary},
 };
 
 /// Sets two runs side by side; ends with 1 when the second is worse, with 2 when they cannot be
@@ -31,6 +31,12 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) anyway: bool,
 
+    /// Leaves a page here with the latencies of both runs in the same plots, and every figure
+    ///
+    /// Runs that cannot be compared are drawn too, with the reasons; the program still ends with 2.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
+
     #[command(flatten)]
     pub(crate) output: OutputArgs,
 }
@@ -44,8 +50,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
     let strictness = if args.anyway { Strictness::Anyway } else { Strictness::Refuse };
     let limits = args.max_regress.clone().unwrap_or_default();
     let comparison = compare((&name(&args.a), &a), (&name(&args.b), &b), &limits, strictness);
+    if let Some(path) = &args.html {
+        report::write_comparison(&comparison, (&a, &b), path)?;
+    }
     match args.output.output {
-        Format::Text => output::print(&comparison.to_string())?,
+        Format::Text => {
+            let page = args.html.as_ref().map(|path| format!("\n\npage  {}", path.display()));
+            output::print(&format!("{comparison}{}", page.unwrap_or_default()))?;
+        }
         Format::Json => output::print_json(&serde_json::to_value(&comparison)?)?,
     }
     Ok(comparison.conclusion.exit())

@@ -45,6 +45,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
     /// Changes a value of the scenario, such as population.users=50 or phase.steady.rate=100
+    ///
+    /// The value is TOML: 'phase.load.arrivals={ closed = { senders = 20 } }' makes the phase a
+    /// closed loop. What is no TOML is a text.
     #[arg(long, value_name = "PATH=VALUE")]
     set: Vec<String>,
     /// What is driven
@@ -180,7 +183,7 @@ async fn prepare_and_perform(
     if let Err(problems) = Demand::of(&scenario, &population, &payloads, servers) {
         bail!("{problems}");
     }
-    let crew = agents::call(args).await?;
+    let crew = agents::call(args, &scenario).await?;
     let folder = run::folder(args.out.as_deref(), &scenario.name)?;
     let id = rand::rng().next_u64();
     let laid = ground::Ground::lay(args, &scenario, &population, &folder, id).await;

@@ -42,6 +42,7 @@ pub fn comparable(a: &Summary, b: &Summary) -> Comparability {
     }
     found.machine(&a.run.machine, &b.run.machine);
     found.versions(a, b);
+    found.loops([a, b]);
     found
 }
 
@@ -96,6 +97,14 @@ impl Comparability {
         }
         if a.kernel != b.kernel {
             self.notes.push(format!("The kernels differ: {} and {}.", a.kernel, b.kernel));
+        }
+    }
+
+    /// Latencies of which some are left out look better than others.
+    fn loops(&mut self, runs: [&Summary; 2]) {
+        for (which, summary) in ["first", "second"].into_iter().zip(runs) {
+            let cautions = summary.measured().filter_map(|(_, phase)| phase.caution());
+            self.notes.extend(cautions.map(|it| format!("In the {which} run {it}.")));
         }
     }
 

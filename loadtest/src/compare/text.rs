@@ -42,7 +42,8 @@ impl Display for RunName {
 }
 
 impl Conclusion {
-    fn sentence(self) -> &'static str {
+    /// It, for people.
+    pub(crate) fn sentence(self) -> &'static str {
         match self {
             Self::NotWorse => "B is not worse than A, as far as its limits go.",
             Self::Worse => "B is worse than A.",
@@ -90,7 +91,8 @@ impl Comparison {
 }
 
 impl Row {
-    fn cells(&self, phase: &str) -> [String; 8] {
+    /// The cells of a table; the phase is shown as `phase`.
+    pub(crate) fn cells(&self, phase: &str) -> [String; 8] {
         let evidence = match self.evidence {
             Evidence::FigureAlone => "not tested".to_owned(),
             Evidence::TooFew { .. } => "too short".to_owned(),

@@ -54,6 +54,8 @@ pub struct Stretch {
     pub name: String,
     /// Whether its figures are results.
     pub measured: bool,
+    /// What was wanted, when the load waited for answers and may have sent less.
+    pub closed: Option<PhaseRate>,
     /// What is demanded of it.
     pub slo: Slo,
     /// Which messages are its.
@@ -146,6 +148,7 @@ impl Conductor {
         let (load, ()) = tokio::join!(load, acting);
         stop.cancel();
         self.end(led, phase.measured);
+        self.caution(led);
         load
     }
 
@@ -157,6 +160,7 @@ impl Conductor {
         led.stretches.push(Stretch {
             name,
             measured: false,
+            closed: closed(&phase.load).cloned(),
             slo: phase.slo.clone(),
             span,
             began_ns,
@@ -170,6 +174,14 @@ impl Conductor {
         if let Some(stretch) = led.stretches.last_mut() {
             stretch.ended_ns = self.clock.now_ns();
             stretch.measured = measured;
+        }
+    }
+
+    /// A closed loop says what its figures leave out.
+    fn caution(&self, led: &Led) {
+        let Some(stretch) = led.stretches.last() else { return };
+        if let Some(caution) = self.account(stretch, &[]).caution() {
+            self.journal.note(format!("{caution}."));
         }
     }
 
@@ -195,5 +207,13 @@ impl Conductor {
                 }
             }
         }
+    }
+}
+
+fn closed(load: &Load) -> Option<&PhaseRate> {
+    match load {
+        Load::Rate(rate) => Some(rate).filter(|rate| rate.closed_senders().is_some()),
+        // A search that is one is refused.
+        Load::Search(_) => None,
     }
 }

@@ -156,6 +156,8 @@ impl Ear {
             Outcome::Rejected(why) => self.recorder.rejected(key, send.intended_ns, why),
             Outcome::Unknown => self.recorder.unknown(key, send.intended_ns),
         }
+        // In a closed loop the sender goes on only now.
+        drop(send.turn);
     }
 
     fn delivery(&self, device: DeviceIndex, payload: &[u8], now_ns: u64) {

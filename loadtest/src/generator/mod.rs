@@ -19,6 +19,7 @@ mod returns;
 pub mod run;
 pub mod sampling;
 mod tickets;
+mod turns;
 
 use std::{
     ops::Range,
@@ -50,6 +51,8 @@ use self::{
     devices::Devices,
     ear::Ear,
     mouth::{Changes, Mouth},
+    pacer::Pace,
+    turns::Turns,
 };
 pub use self::{drain::Drained, play::Play, returns::Stretch};
 
@@ -197,9 +200,13 @@ impl Generator {
         stop: &CancellationToken,
     ) -> anyhow::Result<()> {
         let mouth = lock(&self.mouth).take().context("another load is under way")?;
-        let arrivals = Arrivals::new(&scaled(rate, self.part.share), self.part.seed, phase, part);
+        let rate = &scaled(rate, self.part.share);
         let clock = self.crowd.ear.clock;
-        let mouth = pacer::pace(mouth, arrivals, clock, began_ns, stop).await?;
+        let pace = match rate.closed_senders() {
+            None => Pace::Open(Box::new(Arrivals::new(rate, self.part.seed, phase, part))),
+            Some(senders) => Pace::Closed(Turns::new(senders, rate, began_ns)),
+        };
+        let mouth = pacer::pace(mouth, pace, clock, began_ns, stop).await?;
         *lock(&self.mouth) = Some(mouth);
         let lasts_ns = u64::try_from(rate.duration.as_nanos()).unwrap_or(u64::MAX);
         let left_ns = (began_ns.saturating_add(lasts_ns)).saturating_sub(clock.now_ns());
@@ -307,6 +314,8 @@ fn scaled(rate: &PhaseRate, share: f64) -> PhaseRate {
     let process = match &rate.process {
         Process::Steps(rates) => Process::Steps(rates.iter().map(|rate| rate * share).collect()),
         Process::Constant | Process::Poisson | Process::Sine { .. } => rate.process.clone(),
+        // Agents have no closed loops, so this is the whole of it.
+        Process::Closed { .. } => rate.process.clone(),
     };
     PhaseRate { rate: rate.rate * share, process, duration: rate.duration }
 }

@@ -17,7 +17,7 @@ use crate::{
     population::{ConversationIndex, DeviceIndex, Payloads, Population, Send, Sends},
 };
 
-use super::{ear::Ear, tickets::Waiting};
+use super::{ear::Ear, tickets::Waiting, turns::Turn};
 
 /// Payloads are cut from pieces of memory of this size.
 const PIECE_BYTES: usize = 64 << 10;
@@ -119,8 +119,9 @@ impl Mouth {
         mouth
     }
 
-    /// Says the next message, which was due at `intended_ns`. Never waits.
-    pub(super) fn say_next(&mut self, intended_ns: u64) {
+    /// Says the next message, which was due at `intended_ns`. Never waits. A turn is over when the
+    /// message is answered, or was not sent.
+    pub(super) fn say_next(&mut self, intended_ns: u64, turn: Option<Turn>) {
         let ear = Arc::clone(&self.ear);
         for _ in 0..REDRAWS_MAX {
             for (device, sends) in self.changes.take() {
@@ -134,7 +135,7 @@ impl Mouth {
             let Some(place) = ear.devices.place(send.from) else { continue };
             let Ok(held) = place.device.try_lock() else { continue };
             if let Some(device) = &*held {
-                self.say(&ear, device.as_ref(), send, intended_ns);
+                self.say(&ear, device.as_ref(), send, intended_ns, turn);
                 return;
             }
         }
@@ -142,7 +143,14 @@ impl Mouth {
         ear.recorder.error(0, intended_ns, "nobody to send", "every device drawn was leaving");
     }
 
-    fn say(&mut self, ear: &Ear, device: &dyn Device, send: Send, intended_ns: u64) {
+    fn say(
+        &mut self,
+        ear: &Ear,
+        device: &dyn Device,
+        send: Send,
+        intended_ns: u64,
+        turn: Option<Turn>,
+    ) {
         let Send { from, to, .. } = send;
         let counter = self.counters.entry((from, to)).or_default();
         let message = Message { from, conversation: to, counter: *counter };
@@ -150,7 +158,7 @@ impl Mouth {
         let payload = self.payload(ear.run, message, send, intended_ns);
         let bytes = u32::try_from(payload.len()).expect("a payload is at most 64 KiB");
         let due = self.due.of(from, to);
-        let ticket = ear.tickets.open(Waiting { message, intended_ns, bytes, due });
+        let ticket = ear.tickets.open(Waiting { message, intended_ns, bytes, due, turn });
         let now_ns = ear.clock.now_ns();
         let header = header(ear.run, message, intended_ns);
         // Before the call, so that neither the outcome nor a delivery comes before it.

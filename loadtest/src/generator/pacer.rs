@@ -15,14 +15,23 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{arrivals::Arrivals, clock::RunClock};
 
-use super::mouth::Mouth;
+use super::{mouth::Mouth, turns::Turns};
 
 /// A pacer that waits longer than this looks whether it is to stop.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// The "niceness" of the pacer; 0 is usual, -20 the least that there is.
 const PRIORITY: i32 = -15;
 
-/// Says what the mouth has to say at each arrival, counted from `began_ns`, and gives it back.
+/// What says when the next message is due.
+#[derive(Debug)]
+pub(super) enum Pace {
+    /// Times that were fixed beforehand.
+    Open(Box<Arrivals>),
+    /// Whoever had an answer, at the next of its times.
+    Closed(Turns),
+}
+
+/// Says what the mouth has to say when the pace says, counted from `began_ns`, and gives it back.
 ///
 /// Not a task of the runtime, whose timers are as coarse as a millisecond: a thread that parks
 /// wakes some 60 us after its time. When it is late it catches up at once and skips nothing.
@@ -31,10 +40,10 @@ const PRIORITY: i32 = -15;
 /// When there is no thread to be had, or it panicked; then there is nothing to send with any more.
 ///
 /// # Cancel safety
-/// A dropped call leaves the thread until its arrivals end; cancel `stop` first.
+/// A dropped call leaves the thread until its pace ends; cancel `stop` first.
 pub(super) async fn pace(
     mut mouth: Box<Mouth>,
-    arrivals: Arrivals,
+    pace: Pace,
     clock: RunClock,
     began_ns: u64,
     stop: &CancellationToken,
@@ -46,12 +55,9 @@ pub(super) async fn pace(
         .name("pacer".into())
         .spawn(move || {
             go_first();
-            for at in arrivals {
-                let intended_ns = began_ns + nanoseconds(at);
-                if !wait_until(&clock, intended_ns, &seen) {
-                    break;
-                }
-                mouth.say_next(intended_ns);
+            match pace {
+                Pace::Open(arrivals) => open(&mut mouth, *arrivals, &clock, began_ns, &seen),
+                Pace::Closed(turns) => closed(&mut mouth, &turns, &clock, &seen),
             }
             let _ = give_back.send(mouth);
         })
@@ -67,6 +73,29 @@ pub(super) async fn pace(
     };
     let _ = thread.join();
     mouth.context("the thread that keeps the times panicked")
+}
+
+fn open(
+    mouth: &mut Mouth,
+    arrivals: Arrivals,
+    clock: &RunClock,
+    began_ns: u64,
+    stopping: &AtomicBool,
+) {
+    for at in arrivals {
+        let intended_ns = began_ns + nanoseconds(at);
+        if !wait_until(clock, intended_ns, stopping) {
+            break;
+        }
+        mouth.say_next(intended_ns, None);
+    }
+}
+
+/// What is due is due when it is sent: that is what makes the loop closed.
+fn closed(mouth: &mut Mouth, turns: &Turns, clock: &RunClock, stopping: &AtomicBool) {
+    while let Some((turn, now_ns)) = turns.next(clock, stopping) {
+        mouth.say_next(now_ns, Some(turn));
+    }
 }
 
 /// Lets this thread go before others that want to run, where the system allows it: it needs little,

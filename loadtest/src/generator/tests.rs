@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use tempfile::TempDir;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::run::{About, Run};
@@ -23,9 +23,9 @@ use crate::{
     driver::{
         Abilities, BoxFuture, ConnectError, Device, Driver, Hear, SendError, Sink, Told, null::Null,
     },
-    ledger::Rules,
+    ledger::{Message, Rules, content},
     population::{ConversationIndex, DeviceIndex, Payloads, Population},
-    report::summary::{Kind, Outcome, Summary},
+    report::summary::{ClosedLoop, Kind, Outcome, Summary},
     scenario::Scenario,
     view::Mode,
 };
@@ -68,6 +68,8 @@ struct Ways {
     held: Mutex<Option<Vec<(Sink, DeviceIndex, Told)>>>,
     /// Something was told.
     told: Notify,
+    /// Everything that was sent.
+    sent: Mutex<Vec<Message>>,
 }
 
 struct Tricky {
@@ -212,6 +214,9 @@ impl Device for Handle {
         if let Trick::Block(block) = self.ways.trick {
             std::thread::park_timeout(block);
         }
+        let header = content::read(&payload).unwrap();
+        let content::Header { from, conversation, counter, .. } = header;
+        self.ways.sent.lock().unwrap().push(Message { from, conversation, counter });
         self.inner.send(ticket, to, payload)
     }
 
@@ -266,6 +271,7 @@ impl Fixture {
             behind: Mutex::default(),
             held: Mutex::default(),
             told: Notify::new(),
+            sent: Mutex::default(),
         });
         let inner = Null::new(Arc::clone(&population));
         let run = Run {
@@ -347,6 +353,55 @@ async fn the_times_are_kept_while_the_target_stands_still() {
         assert!(of(kind).max_us > 1_800_000, "{kind:?} {:?}", of(kind));
         assert!(of(kind).p90_us > 1_000_000, "{kind:?} {:?}", of(kind));
     }
+}
+
+fn closed_phase(duration: &str, rate: u32, senders: u32) -> String {
+    phase(duration, rate)
+        .replace("'constant'", &format!("{{ closed = {{ senders = {senders} }} }}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_loop_waits_while_the_target_stands_still_and_says_what_that_hides() {
+    let fixture = Fixture::new(&closed_phase("3s", 100, 3), Trick::None);
+    let ways = Arc::clone(&fixture.ways);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(async move {
+        ways.until(|ways| ways.deliveries() > 0).await;
+        ways.stand_still();
+        ways.until(|ways| ways.outcomes_held() == 3).await;
+        let fourth = ways.until(|ways| ways.outcomes_held() > 3);
+        let stands = timeout(Duration::from_secs(1), fourth).await.is_err();
+        ways.go_on();
+        stands
+    });
+    let summary = fixture.perform().await;
+    assert!(tasks.join_next().await.unwrap().unwrap(), "each waits for its answer");
+    let phase = &summary.phases[0];
+    assert_eq!(phase.closed_loop, Some(ClosedLoop { senders: 3 }));
+    assert_eq!(phase.counts.intended, 299, "what was wanted");
+    assert!((100..250).contains(&phase.counts.sent), "{:?}", phase.counts);
+    assert_eq!(phase.counts.accepted, phase.counts.sent);
+    let accept = phase.latency.get(Kind::Accept).unwrap();
+    assert_eq!(accept.count, phase.counts.sent);
+    assert!(accept.max_us > 1_000_000, "who waited has its latency: {accept:?}");
+    assert!(accept.p90_us < 500_000, "and nobody else, from when it was sent: {accept:?}");
+    let note = &summary.verdict.notes[0];
+    assert!(note.starts_with("load was a closed loop: each of 3 senders waited"), "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_loop_of_quick_answers_keeps_its_rate_and_says_the_same_from_the_same_seed() {
+    let mut runs = Vec::new();
+    for _ in 0..2 {
+        let fixture = Fixture::new(&closed_phase("1s", 200, 20), Trick::None);
+        let ways = Arc::clone(&fixture.ways);
+        let summary = fixture.perform().await;
+        assert_eq!(summary.verdict.outcome, Outcome::Pass, "{:?}", summary.verdict);
+        let counts = summary.phases[0].counts;
+        assert!(counts.intended == 199 && counts.sent > 100, "{counts:?}");
+        runs.push(mem::take(&mut *ways.sent.lock().unwrap()));
+    }
+    assert_eq!(runs[0][..100], runs[1][..100]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

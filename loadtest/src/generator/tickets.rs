@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use super::turns::Turn;
 use crate::ledger::Message;
 
 const SHARDS: usize = 16;
@@ -15,7 +16,7 @@ const GENERATION_MASK: u32 = (1 << (64 - SHARD_BITS - SLOT_BITS)) - 1;
 const _: () = assert!(SHARDS == 1 << SHARD_BITS);
 
 /// A send that waits for its outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Waiting {
     /// What was sent.
     pub(super) message: Message,
@@ -25,6 +26,8 @@ pub(super) struct Waiting {
     pub(super) bytes: u32,
     /// How many deliveries it causes when it is accepted.
     pub(super) due: u32,
+    /// In a closed loop, the turn that is over with the outcome.
+    pub(super) turn: Option<Turn>,
 }
 
 /// The sends that wait for their outcome, each under a ticket that is never used again (in 2^28
@@ -121,19 +124,24 @@ mod tests {
     fn waiting(from: u32, counter: u64) -> Waiting {
         let (from, conversation) = (DeviceIndex(from), ConversationIndex(0));
         let message = Message { from, conversation, counter };
-        Waiting { message, intended_ns: 0, bytes: 48, due: 1 }
+        Waiting { message, intended_ns: 0, bytes: 48, due: 1, turn: None }
+    }
+
+    fn closed(tickets: &Tickets, ticket: u64) -> Option<Message> {
+        tickets.close(ticket).map(|waiting| waiting.message)
     }
 
     #[test]
     fn a_ticket_gives_its_send_once() {
         let tickets = Tickets::new();
         let (one, two) = (waiting(3, 1), waiting(3, 2));
+        let [first_message, second_message] = [one.message, two.message];
         let first = tickets.open(one);
-        assert_eq!(tickets.close(first), Some(one));
+        assert_eq!(closed(&tickets, first), Some(first_message));
         let second = tickets.open(two);
         assert_ne!(first, second, "the slot is used again under another ticket");
-        assert_eq!(tickets.close(first), None);
-        assert_eq!(tickets.close(second), Some(two));
+        assert_eq!(closed(&tickets, first), None);
+        assert_eq!(closed(&tickets, second), Some(second_message));
         assert_eq!(tickets.waiting(), 0);
     }
 
@@ -144,6 +152,6 @@ mod tests {
         tickets.open(waiting(18, 1));
         assert_eq!(tickets.close_all().len(), 2);
         assert_eq!(tickets.waiting(), 0);
-        assert_eq!(tickets.close(late), None);
+        assert_eq!(closed(&tickets, late), None);
     }
 }

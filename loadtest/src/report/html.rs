@@ -1,6 +1,8 @@
-//! `report.html`: one file that needs nothing else, neither a network nor a script.
+//! `report.html`, and the page of two runs: each one file that needs nothing else, neither a
+//! network nor a script.
 
 mod about;
+mod comparison;
 mod errors;
 mod latency;
 mod ledger;
@@ -17,6 +19,8 @@ use super::{
     summary::Summary,
 };
 
+pub use comparison::render as render_comparison;
+
 const THEME: &str = include_str!("theme.css");
 const HOVER: &str = include_str!("hover.js");
 
@@ -26,17 +30,9 @@ pub const FILE: &str = "report.html";
 /// The whole page, from the summary alone.
 #[must_use]
 pub fn render(summary: &Summary) -> String {
-    let mut out = String::with_capacity(256 * 1024);
+    let outcome = summary.verdict.outcome.name();
+    let mut out = begin(&format!("{}: {outcome} – load test", summary.run.scenario));
     let scenario = Escaped(&summary.run.scenario);
-    put!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{scenario}: {} – load test</title>\n\
-         <style>\n{THEME}</style>\n</head>\n<body>\n",
-        summary.verdict.outcome.name(),
-    );
     put!(
         out,
         "<header><p class=\"kicker\">Load test<span> · {}</span><span> · {}</span></p>\
@@ -55,8 +51,27 @@ pub fn render(summary: &Summary) -> String {
     resources::write(&mut out, summary);
     ledger::write(&mut out, summary);
     about::write(&mut out, summary);
-    put!(out, "</main>\n<script>\n{HOVER}</script>\n</body>\n</html>\n");
+    end(&mut out);
     out
+}
+
+/// A page up to its header.
+fn begin(title: &str) -> String {
+    let mut out = String::with_capacity(256 * 1024);
+    put!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{}</title>\n<style>\n{THEME}</style>\n</head>\n<body>\n",
+        Escaped(title),
+    );
+    out
+}
+
+/// What is behind the last section.
+fn end(out: &mut String) {
+    put!(out, "</main>\n<script>\n{HOVER}</script>\n</body>\n</html>\n");
 }
 
 /// The choice of the theme works by the style sheet alone.

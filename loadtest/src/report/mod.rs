@@ -14,7 +14,8 @@ use std::{fs, path::Path};
 
 use anyhow::Context;
 
-use summary::Summary;
+use self::summary::Summary;
+use crate::compare::Comparison;
 
 /// Writes the report of a run into a file, usually [`html::FILE`] in the run's folder.
 ///
@@ -22,5 +23,18 @@ use summary::Summary;
 /// When the file cannot be written.
 pub fn write_html(summary: &Summary, path: &Path) -> anyhow::Result<()> {
     fs::write(path, html::render(summary))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes the page of two runs into a file.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_comparison(
+    comparison: &Comparison,
+    (a, b): (&Summary, &Summary),
+    path: &Path,
+) -> anyhow::Result<()> {
+    fs::write(path, html::render_comparison(comparison, a, b))
         .with_context(|| format!("cannot write {}", path.display()))
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use interval::{Interval, Load};
 pub use latency::{Curve, CurvePoint, Kind, Kinds, Percentiles, Spread};
-pub use phase::{Counts, ErrorCount, Figure, Phase, Rates, SloResult, Unit};
+pub use phase::{ClosedLoop, Counts, ErrorCount, Figure, Phase, Rates, SloResult, Unit};
 pub use run::{
     Agent, Event, EventKind, Generator, Machine, Metric, PopulationFigures, Process, Run,
 };

@@ -53,6 +53,28 @@ pub struct Scenario {
     pub(crate) places: source::Places,
 }
 
+impl Scenario {
+    /// Whether agents can share its load.
+    ///
+    /// # Errors
+    /// What of it they cannot.
+    pub fn check_for_agents(&self) -> Result<(), Problems> {
+        let source = source::Source::again(&self.text, &self.origin, &self.places);
+        let closed = self.phases.iter().filter(|phase| match &phase.load {
+            Load::Rate(rate) => rate.closed_senders().is_some(),
+            Load::Search(_) => false,
+        });
+        for phase in closed {
+            let help = "Each agent has the share of the rate that its users have, and no whole \
+                        number of senders\nis that share. Run it without --agents, or as an open \
+                        loop.";
+            let key = format!("phase.{}.arrivals", phase.name);
+            source.refuse(&key, "a closed loop cannot be shared by agents", help);
+        }
+        source.finish().map(drop)
+    }
+}
+
 /// The servers a run starts on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cluster {

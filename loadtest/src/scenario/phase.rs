@@ -77,14 +77,30 @@ pub enum Process {
     },
     /// Independently, at rates that hold for equally long, messages/s.
     Steps(Vec<f64>),
+    /// Each after the answer to one before, at most at the rate: a stall of the cluster stops the
+    /// load as well. Only to show what that hides.
+    Closed {
+        /// How many may wait for an answer at once, at least 1; each sends at its share of the
+        /// rate, or later.
+        senders: u32,
+    },
 }
 
 impl PhaseRate {
+    /// How many senders wait for their answers; none when nothing waits for anything.
+    #[must_use]
+    pub fn closed_senders(&self) -> Option<u32> {
+        match self.process {
+            Process::Constant | Process::Poisson | Process::Sine { .. } | Process::Steps(_) => None,
+            Process::Closed { senders } => Some(senders),
+        }
+    }
+
     /// The rate intended at `at` since the phase began, messages/s.
     #[must_use]
     pub fn rate_at(&self, at: Duration) -> f64 {
         match &self.process {
-            Process::Constant | Process::Poisson => self.rate,
+            Process::Constant | Process::Poisson | Process::Closed { .. } => self.rate,
             Process::Sine { amplitude, period } => {
                 let turns = at.as_secs_f64() / period.as_secs_f64();
                 self.rate * (1.0 + amplitude * (turns * std::f64::consts::TAU).sin())
@@ -101,18 +117,18 @@ impl PhaseRate {
     #[must_use]
     pub fn rate_max(&self) -> f64 {
         match &self.process {
-            Process::Constant | Process::Poisson => self.rate,
+            Process::Constant | Process::Poisson | Process::Closed { .. } => self.rate,
             Process::Sine { amplitude, .. } => self.rate * (1.0 + amplitude),
             Process::Steps(rates) => rates.iter().copied().fold(0.0, f64::max),
         }
     }
 
-    /// How many messages are expected in all.
+    /// How many messages are expected in all; of a closed loop, at most.
     #[must_use]
     pub fn expected(&self) -> f64 {
         let seconds = self.duration.as_secs_f64();
         match &self.process {
-            Process::Constant | Process::Poisson => self.rate * seconds,
+            Process::Constant | Process::Poisson | Process::Closed { .. } => self.rate * seconds,
             Process::Sine { amplitude, period } => {
                 let radians_per_s = std::f64::consts::TAU / period.as_secs_f64();
                 let swing = (1.0 - (radians_per_s * seconds).cos()) / radians_per_s;
@@ -215,6 +231,10 @@ impl fmt::Display for PhaseRate {
             Process::Steps(rates) => {
                 let rates: Vec<_> = rates.iter().map(|rate| show_number(*rate)).collect();
                 write!(f, "{}/s in steps", rates.join(", "))
+            }
+            Process::Closed { senders } => {
+                let senders = show_number(f64::from(*senders));
+                write!(f, "{rate}/s at most, in a closed loop of {senders} senders")
             }
         }
     }

@@ -28,6 +28,7 @@ shipped![
     "steady",
     "knee",
     "spike",
+    "stall",
     "soak",
     "idle",
     "reconnect-storm",

@@ -299,6 +299,7 @@ fn phase(shape: Shape, at_s: f64, counts: Counts, histograms: &[Histogram<u64>])
         explanation: "After the disconnection all 156 devices were connected again.".to_owned(),
     };
     Phase {
+        closed_loop: None,
         name: shape.name.to_owned(),
         measured: shape.measured,
         at_s,

@@ -37,11 +37,14 @@ pub(super) struct AgentsArgs {
 ///
 /// # Errors
 /// When one cannot be had, or what is asked for cannot come from other machines.
-pub(super) async fn call(args: &Args) -> anyhow::Result<Option<Crew>> {
+pub(super) async fn call(args: &Args, scenario: &Scenario) -> anyhow::Result<Option<Crew>> {
     let AgentsArgs { agents, keys } = &args.agents;
     let Some(keys) = keys else { return Ok(None) };
     if args.driver == DriverName::Null {
         bail!("--driver null answers within one process: it cannot span --agents");
+    }
+    if let Err(problems) = scenario.check_for_agents() {
+        bail!("{problems}");
     }
     let starts = args.elsewhere.target.is_empty();
     if let Some(far) = agents.iter().find(|agent| starts && !is_here(agent)) {

@@ -97,6 +97,9 @@ mod tests {
         assert_eq!(table["phase"][0]["duration"].as_str(), Some("5s"));
         let table = changed("phase.0.rate=2.5").unwrap();
         assert_eq!(table["phase"][0]["rate"].as_float(), Some(2.5));
+        let table = changed("phase.a.arrivals={ closed = { senders = 20 } }").unwrap();
+        let senders = &table["phase"][0]["arrivals"]["closed"]["senders"];
+        assert_eq!(senders.as_integer(), Some(20));
         let table = changed("honest.grace=1s").unwrap();
         assert_eq!(table["honest"]["grace"].as_str(), Some("1s"));
     }

@@ -5,7 +5,7 @@ use crate::{
     measure::{Late, Portion},
     report::{
         slo,
-        summary::{Figure, Interval, Percentiles, Phase, Unit},
+        summary::{ClosedLoop, Counts, Figure, Interval, Percentiles, Phase, Unit},
     },
 };
 
@@ -28,13 +28,15 @@ impl Conductor {
         caught_up_rate(&mut figures, portion.late, &caught_up);
         steadfast(&mut figures, &portion);
         memory(&mut figures, intervals);
+        let counts = counts(portion.tally.counts, stretch, duration_s);
         let mut phase = Phase {
             name: stretch.name.clone(),
             measured: stretch.measured,
             at_s: stretch.began_ns as f64 / 1e9,
             duration_s,
-            counts: portion.tally.counts,
-            rates: portion.tally.counts.per_second(duration_s),
+            closed_loop: closed_loop(stretch),
+            counts,
+            rates: counts.per_second(duration_s),
             latency: portion.latencies.percentiles(),
             errors: portion.tally.errors.listed(),
             server_cpu_us_per_delivered: cpu_us_per_delivered(intervals),
@@ -44,6 +46,22 @@ impl Conductor {
         phase.slo = slo::judge(&stretch.slo, &phase);
         phase
     }
+}
+
+fn closed_loop(stretch: &Stretch) -> Option<ClosedLoop> {
+    let senders = stretch.closed.as_ref()?.closed_senders()?;
+    Some(ClosedLoop { senders })
+}
+
+/// A closed loop never began what it had no time for, and it was wanted all the same.
+fn counts(mut counts: Counts, stretch: &Stretch, duration_s: f64) -> Counts {
+    if let Some(rate) = &stretch.closed {
+        let lasts_s = duration_s.min(rate.duration.as_secs_f64());
+        // The last at equal distances is before the end.
+        let wanted = (rate.rate * lasts_s).ceil() as u64;
+        counts.intended = counts.intended.max(wanted.saturating_sub(1));
+    }
+    counts
 }
 
 /// Times until devices returned. Without those that never did there is no figure, and a bound of it

@@ -6,6 +6,7 @@ use super::{
     timeline::{Shown, Timeline, write_events},
 };
 use crate::report::{
+    markup::{Escaped, put},
     number,
     scale::Axis,
     series::{Point, Series},
@@ -22,6 +23,7 @@ pub(super) fn write(out: &mut String, summary: &Summary) {
          was: a stall of the cluster or of the generator cannot hide. The first three plots have \
          one scale, a logarithmic one; dashed lines are bounds of the 99th percentile.",
     );
+    write_cautions(out, summary);
     let timeline = Timeline::of(summary);
     let together = [Kind::EndToEnd, Kind::Accept, Kind::ScheduleDelay];
     let y = common_scale(summary, &together);
@@ -45,6 +47,13 @@ pub(super) fn write(out: &mut String, summary: &Summary) {
     write_curves(out, summary);
     write_percentiles(out, summary);
     out.push_str("</section>\n");
+}
+
+/// Of phases that are exceptions to what was said.
+fn write_cautions(out: &mut String, summary: &Summary) {
+    for caution in summary.phases.iter().filter_map(Phase::caution) {
+        put!(out, "<p class=\"caution\">{}.</p>\n", Escaped(&caution));
+    }
 }
 
 fn seen(summary: &Summary, kind: Kind) -> bool {
@@ -87,7 +96,7 @@ fn by_time(summary: &Summary, kind: Kind, y: &Axis) -> Shown {
     }
 }
 
-fn words_of(kind: Kind) -> (&'static str, &'static str) {
+pub(super) fn words_of(kind: Kind) -> (&'static str, &'static str) {
     match kind {
         Kind::EndToEnd => (
             "End to end",
@@ -176,7 +185,7 @@ fn counts(curves: &[&Curve]) -> String {
 }
 
 /// The longest of so many values is about where one in so many would be.
-fn line(curve: &Curve, most: u64) -> Series {
+pub(super) fn line(curve: &Curve, most: u64) -> Series {
     let end = 1.0 - 1.0 / curve.count.min(most).max(1) as f64;
     let points = curve.points.iter().map(|point| Point {
         x: if point.quantile >= end { end } else { point.quantile },

@@ -53,7 +53,8 @@ fn figures(place: usize, phase: &Phase) -> Vec<Cell> {
         let latency = phase.latency.end_to_end.as_ref();
         Cell::from(latency.map(|latency| number::latency(value(latency) as f64)))
     };
-    let name = format!("<span class=\"no\">{}</span>{}", place + 1, Escaped(&phase.name));
+    let closed = if phase.closed_loop.is_some() { " (closed loop)" } else { "" };
+    let name = format!("<span class=\"no\">{}</span>{}{closed}", place + 1, Escaped(&phase.name));
     let accept = phase.latency.accept.as_ref();
     vec![
         Cell::Markup(name),

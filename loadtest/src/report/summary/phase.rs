@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Kinds, Percentiles};
+use crate::report::number;
 
 /// A part of the scenario with its own load and its own bounds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,10 @@ pub struct Phase {
     pub at_s: f64,
     /// How long it was.
     pub duration_s: f64,
+    /// Present when the load waited for answers: then every latency counts from when a message was
+    /// really sent, and what was not sent meanwhile has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed_loop: Option<ClosedLoop>,
     /// What was counted.
     pub counts: Counts,
     /// The same for each second.
@@ -37,10 +42,38 @@ pub struct Phase {
     pub figures: Vec<Figure>,
 }
 
+impl Phase {
+    /// What its figures leave out when it was a closed loop: a sentence without its point.
+    #[must_use]
+    pub fn caution(&self) -> Option<String> {
+        let ClosedLoop { senders } = self.closed_loop?;
+        let wanted = self.counts.intended;
+        let left_out = wanted.saturating_sub(self.counts.sent);
+        Some(format!(
+            "{} was a closed loop: each of {} senders waited for its answer before it went on, so \
+             latencies count from when a message was really sent, and those of the {} messages \
+             ({} of {}) that it did not come to send are left out",
+            self.name,
+            number::count(senders.into()),
+            number::count(left_out),
+            number::percent(left_out as f64 / wanted.max(1) as f64),
+            number::count(wanted),
+        ))
+    }
+}
+
+/// A load that waits for answers, as that of most tools does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ClosedLoop {
+    /// How many sends waited for their answers at most.
+    pub senders: u32,
+}
+
 /// How many there were of what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Counts {
-    /// Sends that the arrival process asked for.
+    /// Sends that the arrival process asked for; of an interval of a closed loop, those that were
+    /// begun, since nothing was asked for while all senders waited.
     pub intended: u64,
     /// Sends that were begun.
     pub sent: u64,

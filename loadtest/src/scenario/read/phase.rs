@@ -16,6 +16,8 @@ const DURATIONS: RangeInclusive<Duration> = MS..=Duration::from_secs(31 * 24 * 3
 const PHASES_MAX: usize = 1_000;
 /// A search that takes more tries goes nowhere.
 const TRIES_MAX: u32 = 100;
+/// More of them than any tool has; beyond, a closed loop is hardly one.
+const SENDERS_MAX: u32 = 100_000;
 
 pub(super) fn read_all(
     source: &Source<'_>,
@@ -90,20 +92,28 @@ fn read_process(fields: &mut Fields<'_, '_>) -> Process {
     if !fields.is_table("arrivals") {
         let names = [("poisson", Process::Poisson), ("constant", Process::Constant)];
         let choices = names.each_ref().map(|(name, process)| (*name, process));
-        let others = ", { sine = { .. } }, { steps = [..] }";
+        let others = ", { sine = { .. } }, { steps = [..] }, { closed = { .. } }";
         let read = fields.get("arrivals", values::one_of_and(&choices, others));
         return read.cloned().unwrap_or(Process::Poisson);
     }
     let Some(mut shape) = fields.table("arrivals") else { return Process::Poisson };
     let sine = shape.table("sine").map(sine);
     let steps = shape.get("steps", values::list(1_000, "rates", values::number(RATES)));
-    if shape.has("sine") == shape.has("steps") {
-        let help = "One of { sine = { amplitude = 0.5, period = \"30s\" } } and \
-                    { steps = [1000, 2000] }.";
+    let closed = shape.table("closed").map(closed);
+    if ["sine", "steps", "closed"].iter().filter(|key| shape.has(key)).count() != 1 {
+        let help = "One of { sine = { amplitude = 0.5, period = \"30s\" } }, \
+                    { steps = [1000, 2000] } and { closed = { senders = 20 } }.";
         shape.refuse_table("it must say exactly one shape", help);
     }
     shape.finish();
-    sine.or(steps.map(Process::Steps)).unwrap_or(Process::Poisson)
+    sine.or(steps.map(Process::Steps)).or(closed).unwrap_or(Process::Poisson)
+}
+
+fn closed(mut fields: Fields<'_, '_>) -> Process {
+    let senders = values::count32(1..=SENDERS_MAX);
+    let senders = fields.need("senders", "senders = 20", 1, senders);
+    fields.finish();
+    Process::Closed { senders }
 }
 
 fn sine(mut fields: Fields<'_, '_>) -> Process {
@@ -125,9 +135,17 @@ fn read_search(mut search: Fields<'_, '_>, fields: &mut Fields<'_, '_>) -> (Load
         fields.refuse_present(key, "the search says it by itself", "Leave it out.");
     }
     let process = read_process(fields);
-    if matches!(process, Process::Sine { .. } | Process::Steps(_)) {
-        let help = "Each try holds one rate: \"poisson\" or \"constant\".";
-        fields.refuse("arrivals", "a search has no shape", help);
+    match process {
+        Process::Constant | Process::Poisson => {}
+        Process::Sine { .. } | Process::Steps(_) => {
+            let help = "Each try holds one rate: \"poisson\" or \"constant\".";
+            fields.refuse("arrivals", "a search has no shape", help);
+        }
+        Process::Closed { .. } => {
+            let help = "It asks for no more than it is answered, so that hardly any rate would \
+                        miss a bound.\nEach try holds one rate: \"poisson\" or \"constant\".";
+            fields.refuse("arrivals", "a closed loop cannot search", help);
+        }
     }
     if to < from {
         let [from, to] = [from, to].map(quantity::show_number);

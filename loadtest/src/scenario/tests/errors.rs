@@ -107,7 +107,7 @@ test.toml:9:1: phase.load.rate: it is -5, not a number from 0 to 10,000,000
 
 test.toml:10:1: phase.load.arrivals: it is \"poison\", not one of \"poisson\", \"constant\", { \
 sine = { .. \
-} }, { steps = [..] }; did you mean \"poisson\"?
+} }, { steps = [..] }, { closed = { .. } }; did you mean \"poisson\"?
    |
 10 | arrivals = \"poison\"
    | ^^^^^^^^^^^^^^^^^^^",
@@ -277,6 +277,67 @@ test.toml:7:24: phase.load.search.to: it is 50, less than from, which is 100
 7 | search = { from = 100, to = 50 }
   |                        ^^^^^^^",
     );
+}
+
+#[test]
+fn a_closed_loop_says_its_senders_and_nothing_else() {
+    let closed = |shape: &str| format!("rate = 5\narrivals = {{ {shape} }}");
+    check(
+        "rate = 5",
+        &closed("closed = { sender = 20 }"),
+        "\
+test.toml:9:14: phase.load.arrivals.closed.senders: it is missing
+  |
+9 | arrivals = { closed = { sender = 20 } }
+  |              ^^^^^^
+  For example: senders = 20
+
+test.toml:9:25: phase.load.arrivals.closed.sender: there is no such key
+  |
+9 | arrivals = { closed = { sender = 20 } }
+  |                         ^^^^^^
+  Did you mean `senders`?",
+    );
+    check(
+        "rate = 5",
+        &closed("closed = { senders = 0 }"),
+        "\
+test.toml:9:25: phase.load.arrivals.closed.senders: it is 0, not a whole number from 1 to 100,000
+  |
+9 | arrivals = { closed = { senders = 0 } }
+  |                         ^^^^^^^^^^^",
+    );
+    check(
+        "rate = 5",
+        &closed("sine = { amplitude = 1, period = \"1s\" }, closed = { senders = 2 }"),
+        "\
+test.toml:9:1: phase.load.arrivals: it must say exactly one shape
+  |
+9 | arrivals = { sine = { amplitude = 1, period = \"1s\" }, closed = { senders = 2 } }
+  | ^^^^^^^^
+  One of { sine = { amplitude = 0.5, period = \"30s\" } }, { steps = [1000, 2000] } and \
+{ closed = { senders = 20 } }.",
+    );
+}
+
+#[test]
+fn a_closed_loop_is_neither_searched_with_nor_shared() {
+    let closed = "arrivals = { closed = { senders = 20 } }";
+    check(
+        "duration = \"10s\"\nrate = 5",
+        &format!("search = {{ from = 1, to = 5 }}\n{closed}\nslo = {{ errors_max = 0 }}"),
+        "\
+test.toml:8:1: phase.load.arrivals: a closed loop cannot search
+  |
+8 | arrivals = { closed = { senders = 20 } }
+  | ^^^^^^^^
+  It asks for no more than it is answered, so that hardly any rate would miss a bound.
+  Each try holds one rate: \"poisson\" or \"constant\".",
+    );
+    let scenario = parse(&format!("{LEAST}{closed}\n")).unwrap();
+    let found = scenario.check_for_agents().unwrap_err().to_string();
+    assert!(found.starts_with("test.toml:9:1: phase.load.arrivals: a closed loop"), "{found}");
+    assert_eq!(parse(LEAST).unwrap().check_for_agents(), Ok(()));
 }
 
 #[test]
