@@ -20,7 +20,7 @@ use crate::{
 /// What was processed meanwhile is stored together.
 const STORE_DELAY: Duration = Duration::from_millis(25);
 
-/// An `Ack` waits so long for company: alone it costs a packet both ways. What is lost with it comes
+/// An `Ack` waits so long for company: alone it costs a packet both ways. What was not told comes
 /// again on the next connection, and is not shown again.
 const ACK_DELAY: Duration = Duration::from_millis(500);
 

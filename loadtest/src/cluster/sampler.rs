@@ -94,7 +94,8 @@ struct CpuTime {
 }
 
 impl Sampler {
-    /// Begins to look, at once and every second, and tells each time, on a thread of its own.
+    /// Begins to look, at once, every second and at the end, and tells each time, on a thread of
+    /// its own.
     ///
     /// # Errors
     /// When there is no thread to be had.
@@ -110,10 +111,11 @@ impl Sampler {
         let look = async move {
             let mut ticks = interval(EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            loop {
+            let mut is_last = false;
+            while !is_last {
                 tokio::select! {
                     biased;
-                    () = stopped.cancelled() => break,
+                    () = stopped.cancelled() => is_last = true,
                     _ = ticks.tick() => {}
                 }
                 let at_ns = clock.now_ns();
@@ -126,7 +128,7 @@ impl Sampler {
         Ok(Self { stop, thread: Some(thread) })
     }
 
-    /// Ends it; a look under way is told still, within a second.
+    /// Ends it after a last look, within two seconds.
     pub fn end(mut self) {
         self.join();
     }
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_process_is_told_at_once_and_the_thread_ends() {
+    fn the_own_process_is_told_at_once_and_at_the_end() {
         let (tell, told) = mpsc::sync_channel(1);
         let sampler = Sampler::start(vec![Watched::Own], RunClock::start(), move |sample| {
             tell.try_send(sample).ok();
@@ -293,5 +295,6 @@ mod tests {
         assert_eq!(sample.processes[0].name, OWN);
         assert!(sample.processes[0].rss_bytes > Some(0));
         sampler.unwrap().end();
+        assert!(told.try_recv().unwrap().at_ns > sample.at_ns);
     }
 }
