@@ -6,7 +6,7 @@ use ports::{
     Engines,
     log::{DeadLetter, Entry, ReadError, Reader},
 };
-use tokio::time::sleep;
+use tokio::{task::yield_now, time::sleep};
 use wire::{Offset, Partition, Seq, Topic};
 
 use crate::{
@@ -241,6 +241,8 @@ async fn work<P: Process>(
                     context.progress.busy(batch[count].log_time_ms);
                     return Err(end);
                 }
+                // A store that answers at once must not keep the thread from everybody else.
+                yield_now().await;
             }
         }
         if under_way.commit(context, reader, process.unfinished()).await? {

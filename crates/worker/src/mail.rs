@@ -97,7 +97,7 @@ impl Process for MailLane {
             }
         }
         if let Some(last) = batch[..taken.count].last() {
-            self.stores.begin(last.seq, self.resolver.take_marks());
+            self.stores.begin(last.seq, self.resolver.take_marks())?;
         }
         Ok(taken)
     }

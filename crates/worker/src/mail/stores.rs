@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use futures_util::FutureExt as _;
 use ports::{
     Mailbox,
     mailbox::{Batch, Row},
@@ -75,11 +76,11 @@ impl Stores {
     }
 
     /// Begins to store what waits, and what must be stored after all rows up to `last`.
-    pub(crate) fn begin(&mut self, last: Seq, marks: Vec<(Partition, Source)>) {
+    pub(crate) fn begin(&mut self, last: Seq, marks: Vec<(Partition, Source)>) -> Result<(), End> {
         if !marks.is_empty() {
             self.marks.push_back((last, marks));
         }
-        self.start();
+        self.start()
     }
 
     /// The oldest record of which something is not stored.
@@ -92,14 +93,13 @@ impl Stores {
     ///
     /// Cancel safe: a dropped call has forgotten nothing.
     pub(crate) async fn advance(&mut self) -> Result<(), End> {
-        self.start();
+        self.start()?;
         match self.calls.join_next().await {
             Some(Ok(call)) => self.finish(call?),
             Some(Err(error)) => std::panic::resume_unwind(error.into_panic()),
             None => return Ok(()),
         }
-        self.start();
-        Ok(())
+        self.start()
     }
 
     /// Waits until fewer rows wait than one call takes.
@@ -124,22 +124,30 @@ impl Stores {
         self.oldest.iter().copied().chain(waiting).min()
     }
 
-    /// Begins as many calls as there may be.
-    fn start(&mut self) {
+    /// Begins as many calls as there may be. A store in this process has done what it is asked when
+    /// it is asked: waking a task for each call would cost as much as the call.
+    fn start(&mut self) -> Result<(), End> {
         while self.oldest.len() < self.calls_max {
             let (rows, before) = self.take_rows();
             let (oldest_mark, marks) = self.take_marks(rows.first().map(|row| row.seq));
             let oldest_row = rows.first().map(|row| row.seq);
-            let Some(oldest) = oldest_row.into_iter().chain(oldest_mark).min() else { return };
+            let Some(oldest) = oldest_row.into_iter().chain(oldest_mark).min() else { break };
             self.busy.extend(rows.iter().map(|row| row.user));
             self.oldest.push(oldest);
             let (mailbox, retry) = (Arc::clone(&self.mailbox), self.retry.clone());
             let call = Call { oldest, batch: Batch { rows, marks }, before };
-            self.calls.spawn(async move {
+            let mut storing = Box::pin(async move {
                 retry.until_stored(|| mailbox.append(call.batch.clone())).await?;
                 Ok(call)
             });
+            match storing.as_mut().now_or_never() {
+                Some(stored) => self.finish(stored?),
+                None => {
+                    self.calls.spawn(storing);
+                }
+            }
         }
+        Ok(())
     }
 
     /// Rows of mailboxes that have none in a call, with what is before each.
