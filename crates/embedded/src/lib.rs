@@ -17,6 +17,7 @@
 //! the caller's task, microseconds each; large batches, reads of old log blocks and every sync run
 //! on threads made for blocking.
 
+mod background;
 mod block;
 mod committer;
 mod config;

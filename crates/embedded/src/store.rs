@@ -15,6 +15,7 @@ use fjall::{
 use ports::StoreError;
 
 use crate::{
+    background,
     config::EngineConfig,
     faults::Faults,
     journal::{self, Later},
@@ -217,6 +218,7 @@ impl Store {
 
     /// Syncs and starts flushing every memtable, with no write between.
     fn flush(&self) -> fjall::Result<()> {
+        background::stand_back();
         let _alone = self.writing.lock().expect("no holder of this lock panics");
         self.db.persist(PersistMode::SyncData)?;
         let mut keyspaces = self.windows.all();
