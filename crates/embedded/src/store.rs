@@ -1,16 +1,18 @@
 //! The database of the projection: what is in it, how it is written, and when it is synced.
 
 use std::{
+    any::Any,
     fs::File,
     path::PathBuf,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
 
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch, PersistMode,
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch as WriteBatch,
+    PersistMode,
 };
 use ports::StoreError;
 
@@ -57,8 +59,12 @@ pub(crate) struct Store {
     noted: Mutex<Vec<u64>>,
     dirty: AtomicBool,
     unflushed_bytes: AtomicU64,
+    flushed: Mutex<Vec<Memtable>>,
     faults: Faults,
 }
+
+/// Held so that it is not freed yet.
+type Memtable = Arc<dyn Any + Send + Sync>;
 
 impl Store {
     pub(crate) fn open(config: &EngineConfig) -> fjall::Result<Self> {
@@ -87,6 +93,7 @@ impl Store {
             // What was found may have been with the operating system only: the first sync syncs it.
             dirty: AtomicBool::new(true),
             unflushed_bytes: AtomicU64::new(0),
+            flushed: Mutex::default(),
             space: Space::new(config),
             faults: config.faults.clone(),
             directory,
@@ -217,17 +224,25 @@ impl Store {
     }
 
     /// Syncs and starts flushing every memtable, with no write between.
+    ///
+    /// The database lets go of the memtables of the flush before, under a lock that readers need.
+    /// To free them takes a third of a second, so that is done here when nobody waits for a lock.
     fn flush(&self) -> fjall::Result<()> {
         background::stand_back();
-        let _alone = self.writing.lock().expect("no holder of this lock panics");
-        self.db.persist(PersistMode::SyncData)?;
         let mut keyspaces = self.windows.all();
         let fixed = [&self.heads, &self.cursors, &self.marks, &self.entities, &self.checkpoints];
         keyspaces.extend(fixed.into_iter().cloned());
-        for keyspace in keyspaces {
+        let alone = self.writing.lock().expect("no holder of this lock panics");
+        self.db.persist(PersistMode::SyncData)?;
+        let memtable = |keyspace: &Keyspace| keyspace.tree.active_memtable() as Memtable;
+        let now_flushed = keyspaces.iter().map(memtable).collect();
+        for keyspace in &keyspaces {
             keyspace.rotate_memtable()?;
         }
         self.unflushed_bytes.store(0, SeqCst);
+        drop(alone);
+        let mut flushed = self.flushed.lock().expect("no holder of this lock panics");
+        *flushed = now_flushed;
         Ok(())
     }
 
