@@ -28,7 +28,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use rustix::process::getpriority_process;
 
-    use super::*;
+    use super::{NAME, NICE, stand_back};
 
     #[test]
     fn threads_of_that_name_stand_back_and_no_others() {
