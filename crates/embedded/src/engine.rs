@@ -289,7 +289,7 @@ fn describe(config: &EngineConfig) -> Result<(), OpenError> {
 
 fn description(config: &EngineConfig) -> String {
     format!(
-        "format 1, epoch {}, {} mail partitions, {} group partitions",
+        "format 2, epoch {}, {} mail partitions, {} group partitions",
         config.epoch, config.mail_partitions, config.group_partitions
     )
 }

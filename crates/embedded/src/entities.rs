@@ -15,15 +15,12 @@ use wire::{
 
 use crate::{
     segment::corrupt,
-    store::{Store, number, stop},
+    store::{
+        Store,
+        kind::{DECISION, DUE, MEMBERSHIP, MESSAGE, SNAPSHOT},
+        number, stop,
+    },
 };
-
-/// First bytes of the keys, by what they lead to.
-const SNAPSHOT: u8 = b's';
-const DECISION: u8 = b'd';
-const MESSAGE: u8 = b'm';
-const MEMBERSHIP: u8 = b'g';
-const DUE: u8 = b't';
 
 /// Bytes of a decision beside its state and members: keys and values, and those that say when they
 /// are due.
@@ -55,15 +52,15 @@ impl EntitiesEngine {
     pub(crate) fn prune(&self, before_ms: u64) -> Result<(), StoreError> {
         let from = due_key(0, &[]);
         let to = due_key(before_ms, &[]);
-        let mut due = self.store.entities.range(from..to).peekable();
+        let mut due = self.store.state.range(from..to).peekable();
         while due.peek().is_some() {
             let some = due.by_ref().take(PRUNE_ENTRIES);
             self.store.write(|batch| {
                 for guard in some {
                     let key = guard.key()?;
                     let target = key.get(9..).ok_or_else(corrupt)?;
-                    batch.remove(&self.store.entities, target);
-                    batch.remove(&self.store.entities, key.clone());
+                    batch.remove(&self.store.state, target);
+                    batch.remove(&self.store.state, key.clone());
                     self.store.count(2 * key.len());
                 }
                 Ok(())
@@ -73,7 +70,7 @@ impl EntitiesEngine {
     }
 
     fn decision(&self, entity: EntityId, position: Seq) -> fjall::Result<Option<Decision>> {
-        let value = self.store.entities.get(decision_key(entity, position))?;
+        let value = self.store.state.get(decision_key(entity, position))?;
         value.map(|value| decode_decision(&value)).transpose()
     }
 
@@ -82,7 +79,7 @@ impl EntitiesEngine {
         entity: EntityId,
         message: MessageId,
     ) -> fjall::Result<Option<(Seq, Decision)>> {
-        let Some(value) = self.store.entities.get(message_key(entity, message))? else {
+        let Some(value) = self.store.state.get(message_key(entity, message))? else {
             return Ok(None);
         };
         let position = Seq::from_u64(number(&value, 0)?);
@@ -90,7 +87,7 @@ impl EntitiesEngine {
     }
 
     fn roster(&self, group: GroupId) -> fjall::Result<Vec<(UserId, Membership)>> {
-        let rows = self.store.entities.prefix(group_prefix(group)).map(|guard| {
+        let rows = self.store.state.prefix(group_prefix(group)).map(|guard| {
             let (key, value) = guard.into_inner()?;
             let user = key.get(17..33).and_then(|bytes| UserId::parse(bytes, "user").ok());
             Ok((user.ok_or_else(corrupt)?, decode_membership(&value)?.1))
@@ -99,14 +96,14 @@ impl EntitiesEngine {
     }
 
     fn store_change(&self, batch: &mut WriteBatch, change: &Change) -> fjall::Result<()> {
-        let entities = &self.store.entities;
+        let state = &self.store.state;
         let mut put = |key: Vec<u8>, value: Vec<u8>| {
-            batch.insert(entities, key, value);
+            batch.insert(state, key, value);
         };
         let position = change.position.get();
 
         let snapshot = snapshot_key(change.entity);
-        let present = entities.get(&snapshot)?.map(|value| number(&value, 0)).transpose()?;
+        let present = state.get(&snapshot)?.map(|value| number(&value, 0)).transpose()?;
         if present.is_none_or(|present| present < position) {
             put(snapshot, [&position.to_be_bytes()[..], &change.state].concat());
         }
@@ -116,7 +113,7 @@ impl EntitiesEngine {
         put(decision, change.decision.encode().to_vec());
 
         let message = message_key(change.entity, change.decision.id);
-        let first = entities.get(&message)?.map(|value| number(&value, 0)).transpose()?;
+        let first = state.get(&message)?.map(|value| number(&value, 0)).transpose()?;
         if first.is_none_or(|first| position < first) {
             put(due_key(change.log_time_ms, &message), Vec::new());
             put(message, position.to_be_bytes().to_vec());
@@ -125,7 +122,7 @@ impl EntitiesEngine {
         if let EntityId::Group(group) = change.entity {
             for (user, membership) in &change.memberships {
                 let key = membership_key(group, *user, membership.joined);
-                let present = entities.get(&key)?.map(|value| decode_membership(&value));
+                let present = state.get(&key)?.map(|value| decode_membership(&value));
                 let present = present.transpose()?.map(|(written, _)| written);
                 if present.is_none_or(|written| written < position) {
                     if let Some((_, ended_ms)) = membership.ended {
@@ -143,7 +140,7 @@ impl EntitiesEngine {
 impl Entities for EntitiesEngine {
     fn snapshot(&self, entity: EntityId) -> BoxFuture<'_, Result<Option<Snapshot>, StoreError>> {
         let snapshot = || {
-            let Some(value) = self.store.entities.get(snapshot_key(entity))? else {
+            let Some(value) = self.store.state.get(snapshot_key(entity))? else {
                 return Ok(None);
             };
             let position = Seq::from_u64(number(&value, 0)?);

@@ -16,7 +16,11 @@ use wire::{DeviceId, Partition, Seq, UserId, record::Source};
 use crate::{
     WallClock,
     segment::corrupt,
-    store::{Store, number, stop},
+    store::{
+        Store,
+        kind::{CURSOR, HEAD, MARK},
+        number, stop,
+    },
 };
 
 /// A batch of more bytes than this is written on a thread made for blocking.
@@ -29,14 +33,14 @@ const ERASE_ROWS: usize = 4096;
 const ROW_HEADER_LEN: usize = 16;
 
 /// Bytes that a row takes beside its item: keys and values of the row and the head.
-const ROW_OVERHEAD: usize = 24 + ROW_HEADER_LEN + 16 + 16;
+const ROW_OVERHEAD: usize = 24 + ROW_HEADER_LEN + 17 + 16;
 
 /// The mailboxes in the store.
 ///
 /// Layouts, integers big-endian. Row: key user at 0, position at 16; value expiry at 0, log time at
-/// 8, item at 16. Head: key user; value head at 0, position erased up to at 8. Cursor: key user at
-/// 0, device at 16; value position at 0, caught up at 8. Mark: key partition at 0, source partition
-/// at 2; value position.
+/// 8, item at 16. Head: key `h`, user at 1; value head at 0, position erased up to at 8. Cursor: key
+/// `c`, user at 1, device at 17; value position at 0, caught up at 8. Mark: key `k`, partition at
+/// 1, source partition at 3; value position.
 pub(crate) struct MailboxEngine {
     store: Arc<Store>,
     clock: WallClock,
@@ -74,10 +78,10 @@ impl Mailbox for MailboxEngine {
     }
 
     fn marks(&self, partition: Partition) -> BoxFuture<'_, Result<Vec<Source>, StoreError>> {
-        let prefix = partition.get().to_be_bytes();
-        let marks = self.store.marks.prefix(prefix).map(|guard| {
+        let [a, b] = partition.get().to_be_bytes();
+        let marks = self.store.state.prefix([MARK, a, b]).map(|guard| {
             let (key, value) = guard.into_inner()?;
-            let source = key.get(2..4).and_then(|digits| digits.try_into().ok());
+            let source = key.get(3..5).and_then(|digits| digits.try_into().ok());
             let partition = source.map(u16::from_be_bytes).ok_or_else(corrupt)?;
             let seq = Seq::from_u64(number(&value, 0)?);
             Ok(Source { partition: Partition::new(partition), seq })
@@ -114,7 +118,7 @@ impl Mailbox for MailboxEngine {
     ) -> BoxFuture<'_, Result<(), StoreError>> {
         let store = &self.store;
         let result = store.write(|batch| {
-            let mut newest: HashMap<[u8; 24], Cursor> = HashMap::new();
+            let mut newest: HashMap<[u8; 25], Cursor> = HashMap::new();
             for (user, device, cursor) in cursors {
                 let key = cursor_key(user, device);
                 let present = match newest.get(&key) {
@@ -129,7 +133,7 @@ impl Mailbox for MailboxEngine {
             for (key, cursor) in newest {
                 let value = [cursor.seq.get().to_be_bytes(), cursor.caught_up_ms.to_be_bytes()];
                 store.count(key.len() + 16);
-                batch.insert(&store.cursors, key, value.concat());
+                batch.insert(&store.state, key, value.concat());
             }
             Ok(())
         });
@@ -161,15 +165,15 @@ fn append(store: &Store, batch: &Batch, bytes: usize, now_ms: u64) -> Result<(),
         // After the rows, as they are shown one by one: who sees the head sees what is below it.
         for (user, head) in heads {
             let value = [head.newest.to_be_bytes(), head.erased.to_be_bytes()];
-            writes.insert(&store.heads, *user.as_bytes(), value.concat());
+            writes.insert(&store.state, head_key(user), value.concat());
         }
         for (partition, source) in &batch.marks {
             let [a, b] = partition.get().to_be_bytes();
             let [c, d] = source.partition.get().to_be_bytes();
-            let key = [a, b, c, d];
-            let present = store.marks.get(key)?.map_or(Ok(0), |value| number(&value, 0))?;
+            let key = [MARK, a, b, c, d];
+            let present = store.state.get(key)?.map_or(Ok(0), |value| number(&value, 0))?;
             if source.seq.get() > present {
-                writes.insert(&store.marks, key, source.seq.get().to_be_bytes());
+                writes.insert(&store.state, key, source.seq.get().to_be_bytes());
             }
         }
         Ok(())
@@ -219,7 +223,7 @@ fn erase(store: &Store, user: UserId, up_to: u64) -> Result<(), StoreError> {
         let mut head = head(store, user)?;
         head.erased = head.erased.max(up_to);
         let value = [head.newest.to_be_bytes(), head.erased.to_be_bytes()];
-        batch.insert(&store.heads, *user.as_bytes(), value.concat());
+        batch.insert(&store.state, head_key(user), value.concat());
         Ok(())
     })?;
     for window in store.windows.all() {
@@ -239,8 +243,14 @@ fn erase(store: &Store, user: UserId, up_to: u64) -> Result<(), StoreError> {
 }
 
 fn head(store: &Store, user: UserId) -> fjall::Result<Head> {
-    let Some(value) = store.heads.get(user.as_bytes())? else { return Ok(Head::default()) };
+    let Some(value) = store.state.get(head_key(user))? else { return Ok(Head::default()) };
     Ok(Head { newest: number(&value, 0)?, erased: number(&value, 8)? })
+}
+
+fn head_key(user: UserId) -> [u8; 17] {
+    let mut key = [HEAD; 17];
+    key[1..].copy_from_slice(user.as_bytes());
+    key
 }
 
 fn row_key(user: UserId, seq: u64) -> [u8; 24] {
@@ -268,15 +278,15 @@ fn decode_row(user: UserId, key: &[u8], value: &[u8]) -> fjall::Result<Row> {
     })
 }
 
-fn cursor_key(user: UserId, device: DeviceId) -> [u8; 24] {
-    let mut key = [0; 24];
-    key[..16].copy_from_slice(user.as_bytes());
-    key[16..].copy_from_slice(device.as_bytes());
+fn cursor_key(user: UserId, device: DeviceId) -> [u8; 25] {
+    let mut key = [CURSOR; 25];
+    key[1..17].copy_from_slice(user.as_bytes());
+    key[17..].copy_from_slice(device.as_bytes());
     key
 }
 
-fn stored_cursor(store: &Store, key: &[u8; 24]) -> fjall::Result<Option<Cursor>> {
-    let Some(value) = store.cursors.get(key)? else { return Ok(None) };
+fn stored_cursor(store: &Store, key: &[u8; 25]) -> fjall::Result<Option<Cursor>> {
+    let Some(value) = store.state.get(key)? else { return Ok(None) };
     let seq = Seq::from_u64(number(&value, 0)?);
     Ok(Some(Cursor { seq, caught_up_ms: number(&value, 8)? }))
 }

@@ -38,6 +38,19 @@ const UNFLUSHED_BYTES_MAX: u64 = 4 * FLUSH_BYTES;
 /// head of a mailbox without the rows below it.
 const MEMTABLE_BYTES: u64 = 4 * UNFLUSHED_BYTES_MAX;
 
+/// First bytes of the keys of [`Store::state`], by what they lead to.
+pub(crate) mod kind {
+    pub(crate) const HEAD: u8 = b'h';
+    pub(crate) const CURSOR: u8 = b'c';
+    pub(crate) const MARK: u8 = b'k';
+    pub(crate) const SNAPSHOT: u8 = b's';
+    pub(crate) const DECISION: u8 = b'd';
+    pub(crate) const MESSAGE: u8 = b'm';
+    pub(crate) const MEMBERSHIP: u8 = b'g';
+    pub(crate) const DUE: u8 = b't';
+    pub(super) const CHECKPOINT: u8 = b'l';
+}
+
 /// The projection.
 ///
 /// Every write goes through [`Store::write`], one at a time, and is at once with the operating
@@ -49,11 +62,9 @@ pub(crate) struct Store {
     pub(crate) space: Space,
     /// Keyspaces of rows, by time.
     pub(crate) windows: Windows,
-    pub(crate) heads: Keyspace,
-    pub(crate) cursors: Keyspace,
-    pub(crate) marks: Keyspace,
-    pub(crate) entities: Keyspace,
-    checkpoints: Keyspace,
+    /// Everything else, by the [`kind`] of key. One keyspace, as each one costs a flush four syncs
+    /// of its manifest, during which neither reads nor writes of it go on.
+    pub(crate) state: Keyspace,
     writing: Mutex<()>,
     /// Checkpoints written last, durable after the next sync.
     noted: Mutex<Vec<u64>>,
@@ -75,19 +86,14 @@ impl Store {
             .worker_threads(1)
             .max_journaling_size(1024 * 1024 * 1024)
             .open()?;
-        let keyspace = |name: &str| db.keyspace(name, options);
-        let checkpoints = keyspace("checkpoints")?;
+        let state = db.keyspace("state", options)?;
         let layout = Layout { mail: config.mail_partitions, group: config.group_partitions };
         let noted = (0..layout.lanes())
-            .map(|lane| checkpoint(&checkpoints, layout.name(lane)))
+            .map(|lane| checkpoint(&state, layout.name(lane)))
             .collect::<fjall::Result<_>>()?;
         Ok(Self {
             windows: Windows::open(&db, config.window)?,
-            heads: keyspace("heads")?,
-            cursors: keyspace("cursors")?,
-            marks: keyspace("marks")?,
-            entities: keyspace("entities")?,
-            checkpoints,
+            state,
             writing: Mutex::default(),
             noted: Mutex::new(noted),
             // What was found may have been with the operating system only: the first sync syncs it.
@@ -167,7 +173,7 @@ impl Store {
 
     /// The offset after the last finished record of a lane, as noted.
     pub(crate) fn checkpoint(&self, name: [u8; 3]) -> fjall::Result<u64> {
-        checkpoint(&self.checkpoints, name)
+        checkpoint(&self.state, name)
     }
 
     /// Puts everything written so far on the disk, and then notes `finished`, by lane, which the
@@ -189,7 +195,8 @@ impl Store {
             let mut batch = self.db.batch().durability(Some(PersistMode::Buffer));
             for (lane, finished) in finished.iter().enumerate() {
                 if synced[lane] != *finished {
-                    batch.insert(&self.checkpoints, layout.name(lane), finished.to_be_bytes());
+                    let key = checkpoint_key(layout.name(lane));
+                    batch.insert(&self.state, key, finished.to_be_bytes());
                 }
             }
             batch.commit()?;
@@ -230,8 +237,7 @@ impl Store {
     fn flush(&self) -> fjall::Result<()> {
         background::stand_back();
         let mut keyspaces = self.windows.all();
-        let fixed = [&self.heads, &self.cursors, &self.marks, &self.entities, &self.checkpoints];
-        keyspaces.extend(fixed.into_iter().cloned());
+        keyspaces.push(self.state.clone());
         let alone = self.writing.lock().expect("no holder of this lock panics");
         self.db.persist(PersistMode::SyncData)?;
         let memtable = |keyspace: &Keyspace| keyspace.tree.active_memtable() as Memtable;
@@ -257,8 +263,13 @@ pub(crate) fn options() -> KeyspaceCreateOptions {
     KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES)
 }
 
-fn checkpoint(checkpoints: &Keyspace, name: [u8; 3]) -> fjall::Result<u64> {
-    checkpoints.get(name)?.map_or(Ok(0), |value| number(&value, 0))
+fn checkpoint(state: &Keyspace, name: [u8; 3]) -> fjall::Result<u64> {
+    state.get(checkpoint_key(name))?.map_or(Ok(0), |value| number(&value, 0))
+}
+
+/// Layout, 4 bytes: `l` at 0, the name of the lane at 1. The value is the offset.
+fn checkpoint_key(name: [u8; 3]) -> [u8; 4] {
+    [kind::CHECKPOINT, name[0], name[1], name[2]]
 }
 
 /// The big-endian number at a place of a value.
