@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, setpriority_process};
+use rustix::process::{Pid, getpriority_process, setpriority_process};
 
 /// What the database names the threads that flush and compact.
 const NAME: &str = "fjall:worker";
@@ -20,15 +20,21 @@ pub(crate) fn stand_back() -> usize {
         let id = thread.file_name().to_str()?.parse().ok()?;
         (name.trim_end() == NAME).then(|| Pid::from_raw(id))?
     });
-    of_database.filter(|thread| setpriority_process(Some(*thread), NICE).is_ok()).count()
+    of_database.filter(|thread| make_nice(*thread).is_ok()).count()
+}
+
+/// Sets the nice value of a thread, unless it is as high already.
+fn make_nice(thread: Pid) -> rustix::io::Result<()> {
+    if getpriority_process(Some(thread))? >= NICE {
+        return Ok(());
+    }
+    setpriority_process(Some(thread), NICE)
 }
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use rustix::process::getpriority_process;
-
-    use super::{NAME, NICE, stand_back};
+    use super::{NAME, NICE, getpriority_process, stand_back};
 
     #[test]
     fn threads_of_that_name_stand_back_and_no_others() {

@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,9 @@ use crate::{config::EngineConfig, lane::Untold};
 /// used are bounded.
 const BATCH_RECORDS_MAX: usize = 16_384;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Work that is worth a commit: gathering ends.
+const ENOUGH: usize = 64;
 
 /// Below this many offsets above the durable end, everything may have been used by a torn commit.
 pub(crate) const OFFSETS_AT_RISK: u64 = 1 << 16;
@@ -71,9 +75,10 @@ pub(crate) struct Queue {
     records_max: usize,
 }
 
-#[derive(Default)]
 pub(crate) struct State {
     work: VecDeque<Work>,
+    /// The committer is to be woken when there is so much.
+    wanted: usize,
     bytes: usize,
     records: usize,
     closing: bool,
@@ -81,8 +86,10 @@ pub(crate) struct State {
 
 impl Queue {
     pub(crate) fn new(config: &EngineConfig) -> Self {
+        let state =
+            State { work: VecDeque::new(), wanted: 1, bytes: 0, records: 0, closing: false };
         Self {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             filled: Condvar::new(),
             bytes_max: config.queue_bytes_max,
             records_max: config.queue_records_max,
@@ -134,17 +141,25 @@ impl Queue {
             state.records += append.records.len();
             state.bytes += append.bytes;
         }
-        let was_empty = state.work.is_empty();
         state.work.push_back(work);
+        let is_wanted = state.work.len() == state.wanted;
         drop(state);
-        if was_empty {
+        if is_wanted {
             self.filled.notify_one();
         }
     }
 
-    /// Waits for work and takes a batch of it; none when the queue is closed and empty.
-    pub(crate) fn take(&self, batch: &mut Vec<Work>) -> bool {
+    /// Gathers work for so long, or until there is enough; then waits for some and takes a batch of
+    /// it. None when the queue is closed and empty.
+    pub(crate) fn take(&self, batch: &mut Vec<Work>, gather: Duration) -> bool {
         let mut state = self.lock();
+        if !gather.is_zero() {
+            state.wanted = ENOUGH;
+            let lacks = |state: &mut State| state.work.len() < ENOUGH && !state.closing;
+            let gathered = self.filled.wait_timeout_while(state, gather, lacks);
+            (state, _) = gathered.expect("no holder of this lock panics");
+            state.wanted = 1;
+        }
         while state.work.is_empty() && !state.closing {
             state = self.filled.wait(state).expect("no holder of this lock panics");
         }
@@ -200,5 +215,61 @@ impl Queue {
     /// Whether nothing more is taken.
     pub(crate) fn is_closed(&self, state: &State) -> bool {
         state.closing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Far longer than any test takes.
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn queue() -> Arc<Queue> {
+        Arc::new(Queue::new(&EngineConfig::new("")))
+    }
+
+    fn fill(queue: &Queue, works: usize) {
+        for _ in 0..works {
+            queue.push(queue.lock(), Work::Barrier(oneshot::channel().0));
+        }
+    }
+
+    #[test]
+    fn gathering_ends_when_there_is_enough() {
+        let queue = queue();
+        let taking = Arc::clone(&queue);
+        let thread = std::thread::spawn(move || {
+            let mut batch = Vec::new();
+            assert!(taking.take(&mut batch, LONG));
+            batch.len()
+        });
+        fill(&queue, ENOUGH);
+        assert_eq!(thread.join().unwrap(), ENOUGH);
+    }
+
+    #[test]
+    fn gathering_ends_when_its_time_is_over() {
+        let queue = queue();
+        fill(&queue, 1);
+        let mut batch = Vec::new();
+        assert!(queue.take(&mut batch, Duration::from_millis(1)));
+        assert_eq!(batch.len(), 1);
+        // Afterwards one is enough to wake it.
+        assert_eq!(queue.lock().wanted, 1);
+    }
+
+    #[test]
+    fn gathering_ends_when_the_queue_closes() {
+        let queue = queue();
+        fill(&queue, 1);
+        queue.close();
+        let mut batch = Vec::new();
+        assert!(queue.take(&mut batch, LONG));
+        batch.clear();
+        assert!(!queue.take(&mut batch, LONG));
     }
 }
