@@ -38,9 +38,9 @@ const ROW_OVERHEAD: usize = 24 + ROW_HEADER_LEN + 17 + 16;
 /// The mailboxes in the store.
 ///
 /// Layouts, integers big-endian. Row: key user at 0, position at 16; value expiry at 0, log time at
-/// 8, item at 16. Head: key `h`, user at 1; value head at 0, position erased up to at 8. Cursor: key
-/// `c`, user at 1, device at 17; value position at 0, caught up at 8. Mark: key `k`, partition at
-/// 1, source partition at 3; value position.
+/// 8, item at 16. Head: key `h`, user at 1; value head at 0, position erased up to at 8. Cursor:
+/// key `c`, user at 1, device at 17; value position at 0, caught up at 8. Mark: key `k`, partition
+/// at 1, source partition at 3; value position.
 pub(crate) struct MailboxEngine {
     store: Arc<Store>,
     clock: WallClock,
